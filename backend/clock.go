@@ -1,0 +1,15 @@
+package backend
+
+import "time"
+
+// Clock returns a store's clock: UTC, whole microseconds. A nil source is the process's own: the wall clock at this
+// call, carried on by the monotonic clock, so that setting the wall clock neither kills nor revives a holder. It
+// follows the fake clock of a testing/synctest bubble when Clock is called inside it.
+func Clock(source func() time.Time) func() time.Time {
+	if source == nil {
+		start := time.Now()
+		wall := start.UTC()
+		return func() time.Time { return wall.Add(time.Since(start)).Truncate(time.Microsecond) }
+	}
+	return func() time.Time { return source().UTC().Truncate(time.Microsecond) }
+}

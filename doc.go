@@ -1,0 +1,2 @@
+// Package idempotency makes it safe to send the same request again.
+package idempotency
