@@ -1,0 +1,43 @@
+package archtest
+
+// Third-party modules, by the path under which they are imported.
+const (
+	bbolt      = "go.etcd.io/bbolt"
+	golangLRU  = "github.com/hashicorp/golang-lru/v2"
+	porcupine  = "github.com/anishathalye/porcupine"
+	rapidCheck = "pgregory.net/rapid"
+)
+
+// room is a directory of the module, packages below it included (the longest match counts), and all that it may
+// import beside the standard library and itself: rooms, where "." is the root package, and third-party modules.
+type room struct {
+	dir   string
+	code  []string // in any file
+	tests []string // in test files only
+}
+
+// rooms are the arrows of the house, and there are no others: a package that is not here, and an import that is not
+// named here, fail the test. What follows from the table:
+//
+//   - examples → backends → backend → root → standard library; a backend never imports another.
+//   - Only tests import conformance and internal, and nothing imports the examples.
+//   - A driver or a test library stands in the rows that may have it. `go mod tidy` of a consumer looks into the tests
+//     of the packages that it imports, so a test import costs a user as much as any other: the tests of the root,
+//     backend, memory and conformance bring in no third-party module.
+var rooms = []room{
+	{dir: ".", tests: []string{"backend", "memory", "conformance"}},
+	{dir: "backend", code: []string{"."}, tests: []string{"memory"}},
+	{dir: "conformance", code: []string{"."}, tests: []string{"backend", "memory"}},
+	{dir: "lru", code: []string{".", golangLRU}, tests: []string{"memory"}},
+
+	{dir: "memory", code: []string{".", "backend"}, tests: []string{"conformance"}},
+	{dir: "bolt", code: []string{".", "backend", bbolt}, tests: []string{"conformance"}},
+
+	{dir: "examples/quickstart", code: []string{".", "memory"}},
+	{dir: "examples/filestore", code: []string{".", "backend"}, tests: []string{"conformance"}},
+	{dir: "examples/payments", code: []string{".", "backend", "memory", "bolt", bbolt}},
+	{dir: "bench", code: []string{".", "backend", "memory", "bolt", "lru", bbolt}},
+
+	{dir: "internal/archtest"},
+	{dir: "internal/model", tests: []string{".", "memory", "bolt", bbolt, rapidCheck, porcupine}},
+}
