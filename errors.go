@@ -46,6 +46,8 @@ var (
 	// ErrLeaseLost: the holder was silent for too long, or its entry was reset or taken over. It is the cause of
 	// the cancelled context of a running function, and the error of a completion that came too late.
 	ErrLeaseLost = errors.New("idempotency: lease lost")
+	// ErrNotRecorded: the function ended, but the store could not be reached to record its outcome while the lease lasted.
+	ErrNotRecorded = errors.New("idempotency: outcome is not known to be recorded")
 	// ErrOutcomeUnknown: an earlier attempt may or may not have had its effect and nobody has said which.
 	ErrOutcomeUnknown = errors.New("idempotency: outcome of an earlier attempt is unknown")
 	// ErrResultUnavailable: the operation was completed, but its result could not be stored or can't be decoded.

@@ -1,0 +1,215 @@
+package idempotency
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// Begin is [Do] for adapters that run the work themselves. Exactly one of three comes back:
+//
+//   - a claim: the caller holds the key, does its work under claim.Context(), and ends the claim with Complete, Fail,
+//     Release or Abandon, whatever happens;
+//   - a nil claim and a nil error: the key is Done, recorded is its entry, which [Replay] decodes;
+//   - an error, as Do documents them: nothing is held.
+//
+// Under [Recover] the question to the old attempt is asked in here, so a claim that comes back is one to work under.
+func (m *Manager) Begin(ctx context.Context, key string, opts ...CallOption) (claim *Claim, recorded Entry, err error) {
+	call, err := m.callConfig(opts)
+	if err != nil {
+		return nil, Entry{}, err
+	}
+	switch {
+	case m.isClosed():
+		return nil, Entry{}, ErrClosed
+	case ctx.Err() != nil:
+		return nil, Entry{}, fmt.Errorf("%w: %w", ErrNotApplied, ctx.Err())
+	case m.holdsAlready(ctx, key):
+		return nil, Entry{}, ErrReentrant
+	}
+	b := bid{m: m, call: call, key: key}
+	a := b.run(ctx)
+	if a.err != nil {
+		m.observe(ctx, Event{Kind: EventRefused, Err: a.err})
+		return nil, Entry{}, a.err
+	}
+	if a.claim != nil && a.claim.previous != nil && call.policy.recover != nil {
+		return a.claim.askOldAttempt()
+	}
+	if a.claim == nil {
+		m.observe(ctx, Event{Kind: EventReplayed, Attempt: a.recorded.Attempt, Fence: a.recorded.Fence()})
+	}
+	return a.claim, a.recorded, nil
+}
+
+// bid is one caller's try for a key, under one holder ID from the first request to the last.
+type bid struct {
+	m       *Manager
+	call    *callConfig
+	key     string
+	holder  string
+	unknown bool // a request of this bid may have landed, or may still land, unanswered
+}
+
+// answer is what a bid came to: a claim, a recorded entry, an error, or pending: a live holder is at work.
+type answer struct {
+	claim    *Claim
+	recorded Entry
+	err      error
+	pending  bool
+	seen     PutResult // while pending
+}
+
+func (b *bid) run(ctx context.Context) answer {
+	if e, ok := b.m.cached(b.key); ok {
+		return b.replay(e)
+	}
+	var err error
+	if b.holder, err = b.m.newHolder(b.call.policy); err != nil {
+		return answer{err: err}
+	}
+	// Where others of this process wait already, one more need not ask the store.
+	if b.call.wait != 0 && b.m.waits.has(b.key) {
+		return b.wait(ctx, nil)
+	}
+	a := b.ask(ctx)
+	switch {
+	case !a.pending:
+		return a
+	case b.call.wait == 0:
+		return answer{err: b.refusal(&a.seen)}
+	default:
+		return b.wait(ctx, &a.seen)
+	}
+}
+
+func (b *bid) entry() Entry {
+	return Entry{
+		SessionID: b.call.session, Fingerprint: b.call.fingerprint,
+		Status: InFlight, HolderID: b.holder, Lease: b.call.lease,
+	}
+}
+
+// ask claims the key or finds out who has it, taking over from a holder that was silent for its lease.
+func (b *bid) ask(ctx context.Context) answer {
+	for {
+		sent := time.Now()
+		r, err := b.m.store.PutIfAbsent(ctx, b.key, b.entry(), b.call.claimTTL())
+		if err != nil {
+			r, sent, err = b.again(ctx, err, func() (PutResult, error) {
+				return b.m.store.PutIfAbsent(ctx, b.key, b.entry(), b.call.claimTTL())
+			})
+		}
+		if err != nil {
+			b.disown(ctx)
+			return answer{err: err}
+		}
+		if r.Inserted {
+			return b.hold(ctx, r, sent, nil)
+		}
+		if a, vacant := b.judge(ctx, r, sent); !vacant {
+			return a
+		}
+	}
+}
+
+// judge decides on somebody else's live entry. vacant: it vanished meanwhile, so the key is to be claimed anew.
+func (b *bid) judge(ctx context.Context, r PutResult, sent time.Time) (a answer, vacant bool) {
+	for {
+		e := r.Entry
+		silence := b.silence(&e)
+		switch {
+		case e.Status == Done:
+			b.m.keepNear(b.key, r, sent)
+			return b.replay(e), false
+		case e.Fingerprint != b.call.fingerprint:
+			return answer{err: ErrFingerprintMismatch}, false
+		case r.Now.Sub(e.TouchedAt) <= silence:
+			return answer{pending: true, seen: r}, false
+		case b.call.policy.holds:
+			return answer{err: ErrOutcomeUnknown}, false
+		}
+		sent = time.Now()
+		takeOver := func() (PutResult, error) {
+			return b.m.store.TakeOver(ctx, b.key, e.HolderID, r.Now.Add(-silence), b.entry(), b.call.claimTTL())
+		}
+		next, err := takeOver()
+		if err != nil {
+			next, sent, err = b.again(ctx, err, takeOver)
+		}
+		if err != nil {
+			// Under a policy that keeps, an unknown take-over stays: with it would go the memory of the old attempt.
+			if !b.call.policy.keeps {
+				b.disown(ctx)
+			}
+			return answer{err: err}, false
+		}
+		if next.Inserted {
+			previous := e // only a take-over pays for the copy on the heap
+			return b.hold(ctx, next, sent, &previous), false
+		}
+		if next.Entry.Status == 0 {
+			return answer{}, true
+		}
+		r = next
+	}
+}
+
+// silence is how long the holder of e may be silent: the longer of what it asked for and what this call allows.
+func (b *bid) silence(e *Entry) time.Duration { return max(b.call.lease, e.Lease) }
+
+func (b *bid) replay(e Entry) answer {
+	if e.Fingerprint != b.call.fingerprint {
+		return answer{err: ErrFingerprintMismatch}
+	}
+	return answer{recorded: e}
+}
+
+func (b *bid) hold(ctx context.Context, r PutResult, sent time.Time, previous *Entry) answer {
+	// A repeat finds the stamp of the request that landed first: the lease began that much earlier.
+	if age := r.Now.Sub(r.Entry.TouchedAt); age > 0 {
+		sent = sent.Add(-age)
+	}
+	c := newClaim(ctx, b, r.Entry, previous, sent)
+	if !b.m.track(c) {
+		b.unknown = true
+		b.disown(ctx)
+		return answer{err: ErrClosed}
+	}
+	c.start()
+	kind := EventClaimed
+	if previous != nil {
+		kind = EventTookOver
+		b.m.holderLost(ctx, *previous)
+	}
+	b.m.observe(ctx, Event{Kind: kind, Attempt: r.Entry.Attempt, Fence: r.Entry.Fence()})
+	return answer{claim: c}
+}
+
+// refusal tells a duplicate to come back. An operation that has run for a second may well take another.
+func (b *bid) refusal(r *PutResult) *InFlightError {
+	age, silent := r.Now.Sub(r.Entry.CreatedAt), r.Now.Sub(r.Entry.TouchedAt)
+	longest := max(b.silence(&r.Entry)-silent, b.m.cfg.poll.Base)
+	return &InFlightError{RetryAfter: min(max(age, b.m.cfg.poll.Base), longest), Attempt: r.Entry.Attempt}
+}
+
+// disown gives back, in the background and without a promise, what a request of unknown outcome may have claimed: nothing
+// runs under it, so the next caller need not wait for the lease.
+func (b *bid) disown(ctx context.Context) {
+	if !b.unknown {
+		return
+	}
+	end := b.m.chore()
+	if end == nil {
+		return
+	}
+	lost := *b // b itself stays on the caller's stack
+	go func() {
+		defer end()
+		d := &detached{caller: ctx, deadline: time.Now().Add(lost.call.lease / 3)}
+		defer d.end()
+		if _, err := lost.m.store.CompareAndReset(d, lost.key, lost.holder, time.Time{}); err == nil {
+			lost.m.waits.hint(lost.key)
+		}
+	}()
+}

@@ -1,0 +1,274 @@
+package idempotency
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+	"unicode/utf8"
+)
+
+// Claim is a key held by this process. A heartbeat keeps it alive in the background until it is ended by exactly one of
+// Complete, Fail, Release, Abandon or Recorded; what comes after that gets ErrClosed and changes nothing. Its methods
+// are safe for concurrent use. Ending a claim goes on when the caller's context has ended, for as long as the lease lasts.
+type Claim struct {
+	m        *Manager
+	call     *callConfig
+	entry    Entry
+	previous *Entry
+	caller   context.Context
+	run      claimContext
+	cancel   context.CancelCauseFunc
+	began    time.Time
+	tail     detached // for ending the claim
+
+	mu       sync.Mutex
+	ended    bool
+	lost     bool
+	touching bool      // a touch is under way and the timer is the fence's
+	alive    time.Time // from before the last successful touch was sent
+	timer    *time.Timer
+}
+
+// claimContext lets the work under a claim find it.
+type claimContext struct {
+	context.Context
+	claim *Claim
+}
+
+type claimKey struct{}
+
+func (c *claimContext) Value(key any) any {
+	if key == (claimKey{}) {
+		return c.claim
+	}
+	return c.Context.Value(key)
+}
+
+func claimFrom(ctx context.Context) *Claim {
+	c, _ := ctx.Value(claimKey{}).(*Claim)
+	return c
+}
+
+// holdsAlready reports whether ctx belongs to work that runs under key itself.
+func (m *Manager) holdsAlready(ctx context.Context, key string) bool {
+	for c := claimFrom(ctx); c != nil; c = claimFrom(c.caller) {
+		if c.m == m && c.entry.Key == key && !c.isEnded() {
+			return true
+		}
+	}
+	return false
+}
+
+func newClaim(ctx context.Context, b *bid, e Entry, previous *Entry, alive time.Time) *Claim {
+	c := &Claim{m: b.m, call: b.call, entry: e, previous: previous, caller: ctx, began: time.Now(), alive: alive}
+	c.run.claim = c
+	c.run.Context, c.cancel = context.WithCancelCause(ctx)
+	return c
+}
+
+// Context is what the work runs under: it ends with the caller's, and with cause ErrLeaseLost before anyone else may
+// take the key.
+func (c *Claim) Context() context.Context { return &c.run }
+
+// Entry is the entry as it was claimed.
+func (c *Claim) Entry() Entry { return c.entry }
+
+// Previous is the entry of the dead holder that this claim took over from, if it did.
+func (c *Claim) Previous() (Entry, bool) {
+	if c.previous == nil {
+		return Entry{}, false
+	}
+	return *c.previous, true
+}
+
+// Complete records value as the outcome. A value that cannot be stored is replaced by a tombstone, and duplicates get
+// ErrResultUnavailable: the work was done and is not done again. Errors: ErrLeaseLost, another took the key first;
+// ErrNotRecorded, the store could not be reached for as long as the lease lasted.
+func (c *Claim) Complete(value any) error {
+	doc, ok := encodeValue(c.m.cfg.codec, value)
+	if !ok {
+		return c.record(doc, OutcomeTombstone)
+	}
+	return c.record(doc, OutcomeValue)
+}
+
+// Encode returns the document that Complete would record for value, or the tombstone in its place, and for how long, for a
+// store that records it in a transaction of the caller's own. [Claim.Recorded] then ends the claim.
+func (c *Claim) Encode(value any) (doc json.RawMessage, ttl time.Duration) {
+	doc, ok := encodeValue(c.m.cfg.codec, value)
+	if ok && (len(doc) > MaxResultBytes || !json.Valid(doc) || !utf8.Valid(doc)) {
+		doc = tombstone(notStorable)
+	}
+	return doc, c.call.doneTTL
+}
+
+// Recorded ends a claim whose outcome is already in the store.
+func (c *Claim) Recorded() {
+	if c.end() {
+		c.observe(Event{Kind: EventCompleted, Outcome: OutcomeValue})
+		c.finish()
+	}
+}
+
+// Release gives the key back: the work had no effect and the next caller runs. ErrLeaseLost: it was no longer held.
+func (c *Claim) Release() error {
+	if !c.end() {
+		return ErrClosed
+	}
+	defer c.finish()
+	ctx := c.tailContext()
+	defer ctx.end()
+	var released bool
+	err := c.untilSettled(ctx, func() (err error) {
+		released, err = c.m.store.CompareAndReset(ctx, c.entry.Key, c.entry.HolderID, time.Time{})
+		return err
+	})
+	switch {
+	case err != nil:
+		c.m.cfg.logger.WarnContext(ctx, "idempotency: a claim could not be released and ends with its lease", "error", err)
+		return err
+	case !released:
+		return ErrLeaseLost
+	}
+	c.observe(Event{Kind: EventReleased})
+	return nil
+}
+
+// Abandon leaves the claim as a dead process would: nobody can tell what became of the effect. When the lease is over
+// the next caller acts by its policy.
+func (c *Claim) Abandon() {
+	if c.end() {
+		c.observe(Event{Kind: EventAbandoned})
+		c.finish()
+	}
+}
+
+func (c *Claim) record(doc json.RawMessage, outcome Outcome) error {
+	if !c.end() {
+		return ErrClosed
+	}
+	defer c.finish()
+	ctx := c.tailContext()
+	defer ctx.end()
+	var ok, late bool
+	err := c.untilSettled(ctx, func() (err error) {
+		ok, late, err = c.tryRecord(ctx, doc)
+		if errors.Is(err, ErrInvalidResult) || errors.Is(err, ErrResultTooLarge) {
+			doc, outcome = tombstone(notStorable), OutcomeTombstone
+			ok, late, err = c.tryRecord(ctx, doc)
+		}
+		return err
+	})
+	switch {
+	case err != nil:
+		err = fmt.Errorf("%w: %w", ErrNotRecorded, err)
+	case !ok:
+		err = ErrLeaseLost
+	default:
+		c.observe(Event{Kind: EventCompleted, Outcome: outcome, Late: late})
+		return nil
+	}
+	c.observe(Event{Kind: EventNotRecorded, Err: err})
+	c.m.cfg.logger.ErrorContext(ctx, "idempotency: an outcome was not recorded", "error", err, "attempt", c.entry.Attempt)
+	return err
+}
+
+// tryRecord completes the claim or, where its entry is gone and nobody took the key, puts the outcome in by itself.
+func (c *Claim) tryRecord(ctx context.Context, doc json.RawMessage) (ok, late bool, err error) {
+	e := &c.entry
+	ok, err = c.m.store.MarkDone(ctx, e.Key, e.HolderID, doc, c.call.doneTTL)
+	if ok || err != nil {
+		return ok, false, err
+	}
+	r, err := c.m.store.PutIfAbsent(ctx, e.Key, Entry{
+		SessionID: e.SessionID, Fingerprint: e.Fingerprint, Status: Done, HolderID: e.HolderID, Result: doc,
+	}, c.call.doneTTL)
+	return r.Inserted, true, err
+}
+
+// untilSettled repeats step until it has an answer, the error is not worth repeating, or the claim's last window ends.
+func (c *Claim) untilSettled(ctx context.Context, step func() error) error {
+	for n := 0; ; n++ {
+		err := step()
+		if err == nil || permanent(err) || !sleep(ctx, nil, c.m.cfg.retry.delay(n)) {
+			return err
+		}
+	}
+}
+
+// tailContext ends with the lease, but leaves a claim that comes late a heartbeat's time to say so: every write of
+// it is guarded by the holder, so trying is safe.
+func (c *Claim) tailContext() *detached {
+	now := time.Now()
+	deadline := c.alive.Add(c.call.lease)
+	if least := now.Add(c.call.lease / 3); deadline.Before(least) {
+		deadline = least
+	}
+	c.tail.caller, c.tail.deadline = c.caller, deadline
+	return &c.tail
+}
+
+// end stops the heartbeat; the first call wins.
+func (c *Claim) end() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended {
+		return false
+	}
+	c.ended = true
+	if c.timer != nil {
+		c.timer.Stop()
+	}
+	return true
+}
+
+func (c *Claim) isEnded() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ended
+}
+
+// finish lets go of what the claim holds in this process, and wakes those that wait for the key.
+func (c *Claim) finish() {
+	c.cancel(nil)
+	c.m.untrack(c)
+	c.m.waits.hint(c.entry.Key)
+}
+
+func (c *Claim) observe(e Event) {
+	e.Attempt, e.Fence, e.Elapsed = c.entry.Attempt, c.entry.Fence(), time.Since(c.began)
+	c.m.observe(c.caller, e)
+}
+
+// askOldAttempt asks the policy's function what became of the attempt that this claim took over from.
+func (c *Claim) askOldAttempt() (*Claim, Entry, error) {
+	answered := false
+	defer func() {
+		if !answered { // panic or Goexit
+			c.Abandon()
+		}
+	}()
+	value, found, err := c.call.policy.recover(c.Context(), *c.previous)
+	answered = true
+	switch {
+	case err != nil:
+		// Released, the key would forget that there was an old attempt, and the next caller would not ask.
+		c.Abandon()
+		return nil, Entry{}, fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
+	case !found:
+		return c, Entry{}, nil
+	}
+	doc, ok := encodeValue(c.m.cfg.codec, value)
+	outcome := OutcomeRecovered
+	if !ok {
+		outcome = OutcomeTombstone
+	}
+	if err := c.record(doc, outcome); err != nil {
+		return nil, Entry{}, err
+	}
+	recorded, err := c.m.store.Find(c.caller, c.entry.Key)
+	return nil, recorded, err
+}

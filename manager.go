@@ -1,0 +1,201 @@
+package idempotency
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+)
+
+// Manager runs operations under keys on one [Store]: it claims, keeps the claim alive, records the outcome, makes duplicates
+// wait, replaces holders that died and sweeps. Make one per store and process with [New], share it, and Close it.
+type Manager struct {
+	raw     Store // as given
+	store   Store // raw, or raw observed
+	watcher Watcher
+	cfg     config
+	bad     error // the first option that makes no sense
+
+	waits flights
+
+	closing chan struct{} // closed by Close
+
+	mu        sync.Mutex
+	closed    bool
+	claims    map[*Claim]struct{}
+	chores    int           // background work under way: discards and sweeps
+	idle      chan struct{} // made by Close, closed when claims and chores are none
+	sweepTime *time.Timer
+
+	randomMu sync.Mutex
+	sweepMu  sync.Mutex          // one sweep at a time
+	told     map[string]struct{} // kept holders that OnHolderLost knows of, by holder ID
+}
+
+// New makes a manager over store. An option that makes no sense is not lost: Err returns it, and so does every call,
+// before anything is claimed. Close the manager to stop its background sweep; the store is the caller's to close.
+func New(store Store, opts ...Option) *Manager {
+	m := &Manager{
+		raw: store, store: store, cfg: defaultConfig(),
+		closing: make(chan struct{}), claims: make(map[*Claim]struct{}), told: make(map[string]struct{}),
+	}
+	for _, o := range opts {
+		o.applyManager(&m.cfg)
+	}
+	m.bad = m.cfg.check()
+	if store == nil && m.bad == nil {
+		m.bad = fmt.Errorf("%w: no store", ErrInvalidOption)
+	}
+	m.watcher, _ = store.(Watcher)
+	if m.cfg.observer != nil {
+		m.store = observedStore{store, m.cfg.observer}
+	}
+	m.waits.init(m.cfg.maxPerKey, m.cfg.maxWaiters)
+	if m.bad == nil && m.cfg.sweepInterval > 0 {
+		m.mu.Lock()
+		m.sweepTime = time.AfterFunc(m.nextSweep(), m.backgroundSweep)
+		m.mu.Unlock()
+	}
+	return m
+}
+
+// Err returns the option that New could not use, or nil.
+func (m *Manager) Err() error { return m.bad }
+
+// Store returns the store that the manager was made over.
+func (m *Manager) Store() Store { return m.raw }
+
+// Close stops the sweep, refuses new calls and those that wait (ErrClosed), and waits for the running functions to end and be
+// recorded. When ctx ends first it cancels their contexts with cause ErrClosed and returns ctx's error at once; what
+// they do then is still recorded if the process lives long enough, and otherwise left to the lease. It may be called again.
+func (m *Manager) Close(ctx context.Context) error {
+	m.mu.Lock()
+	if !m.closed {
+		m.closed = true
+		close(m.closing)
+		m.idle = make(chan struct{})
+		if m.sweepTime != nil {
+			m.sweepTime.Stop()
+		}
+		m.checkIdle()
+	}
+	m.mu.Unlock()
+	select {
+	case <-m.idle:
+		return nil
+	case <-ctx.Done():
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for c := range m.claims {
+		c.cancel(ErrClosed)
+	}
+	return fmt.Errorf("idempotency: close: %d claims still held: %w", len(m.claims), ctx.Err())
+}
+
+// track counts a claim until untrack, so that Close waits for it; false: the manager is closed.
+func (m *Manager) track(c *Claim) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return false
+	}
+	m.claims[c] = struct{}{}
+	return true
+}
+
+func (m *Manager) untrack(c *Claim) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.claims, c)
+	m.checkIdle()
+}
+
+// chore counts work beside the claims until its end is called; nil: the manager is closed and waits for nothing more.
+func (m *Manager) chore() (end func()) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed && m.drained() {
+		return nil
+	}
+	m.chores++
+	return func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.chores--
+		m.checkIdle()
+	}
+}
+
+func (m *Manager) drained() bool { return len(m.claims) == 0 && m.chores == 0 }
+
+func (m *Manager) checkIdle() {
+	if !m.closed || !m.drained() {
+		return
+	}
+	select {
+	case <-m.idle:
+	default:
+		close(m.idle)
+	}
+}
+
+func (m *Manager) isClosed() bool {
+	select {
+	case <-m.closing:
+		return true
+	default:
+		return false
+	}
+}
+
+// callConfig returns the configuration of one call: the manager's own unless opts say otherwise.
+func (m *Manager) callConfig(opts []CallOption) (*callConfig, error) {
+	if m.bad != nil {
+		return nil, m.bad
+	}
+	if len(opts) == 0 {
+		return &m.cfg.call, nil
+	}
+	c := m.cfg.call
+	for _, o := range opts {
+		o.applyCall(&c)
+	}
+	return &c, c.check()
+}
+
+// Holder IDs: prefix, 128 random bits in hex and, where the policy keeps dead claims, a mark that tells every sweeper
+// of every process to leave this one alone.
+const (
+	randomBytes     = 16
+	keepMark        = ".keep"
+	maxHolderPrefix = 200
+)
+
+func (m *Manager) newHolder(p Policy) (string, error) {
+	var random [randomBytes]byte
+	if m.cfg.random == nil {
+		_, _ = rand.Read(random[:]) // never fails: crypto/rand
+	} else if err := m.readRandom(random[:]); err != nil {
+		return "", fmt.Errorf("idempotency: random source: %w", err)
+	}
+	var buf [maxHolderPrefix + 2*randomBytes + len(keepMark)]byte
+	id := append(buf[:0], m.cfg.holderPrefix...)
+	id = hex.AppendEncode(id, random[:])
+	if p.keeps {
+		id = append(id, keepMark...)
+	}
+	return string(id), nil
+}
+
+func (m *Manager) readRandom(b []byte) error {
+	buf := make([]byte, len(b)) // the default path's array must not escape
+	m.randomMu.Lock()
+	defer m.randomMu.Unlock()
+	_, err := io.ReadFull(m.cfg.random, buf)
+	copy(b, buf)
+	return err
+}

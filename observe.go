@@ -1,0 +1,129 @@
+package idempotency
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+)
+
+// EventKind is what happened.
+type EventKind uint8
+
+// The events of a manager.
+const (
+	EventClaimed     EventKind = iota + 1 // a key was claimed; Attempt, Fence
+	EventTookOver                         // a dead holder was replaced; Attempt, Fence
+	EventReplayed                         // a recorded outcome was found; Attempt, Fence of the recorded one
+	EventRefused                          // a duplicate was not served; Err says why
+	EventWaitStarted                      // a duplicate began to wait
+	EventWaitEnded                        // it stopped waiting; Elapsed
+	EventHolderLost                       // a dead holder was found; Attempt, Fence of the dead one
+	EventLeaseLost                        // this process's own claim was lost; Attempt, Fence
+	EventCompleted                        // an outcome was recorded; Outcome, Attempt, Fence, Elapsed since the claim
+	EventReleased                         // a claim was given back; Elapsed since the claim
+	EventAbandoned                        // a claim was left to its policy; Elapsed since the claim
+	EventNotRecorded                      // an outcome could not be recorded; Err, Elapsed since the claim
+	EventStoreCall                        // the store was asked; Op, Elapsed, Err
+	EventSwept                            // a sweep ended; Count expired entries removed, Err
+)
+
+// Outcome is how a claim was completed.
+type Outcome string
+
+// The outcomes.
+const (
+	OutcomeValue     Outcome = "value"     // the function's value
+	OutcomeFinal     Outcome = "final"     // a FinalError
+	OutcomeTombstone Outcome = "tombstone" // the value could not be stored
+	OutcomeRecovered Outcome = "recovered" // found by Recover's function
+)
+
+// Event is one thing that happened in a manager. It carries no key, holder or result; Fence identifies a claim of a key.
+type Event struct {
+	Kind    EventKind
+	Op      string // for EventStoreCall: the method of Store
+	Outcome Outcome
+	Late    bool // for EventCompleted: the entry was gone and the outcome went in as a new one
+	Attempt int
+	Fence   int64
+	Elapsed time.Duration
+	Count   int
+	Err     error
+}
+
+// Observer is told of every event, on the goroutine where it happens: it must be quick and safe for concurrent use. ctx
+// is the context of the call that the event belongs to, for its values.
+type Observer interface {
+	Observe(ctx context.Context, e Event)
+}
+
+// ObserverFunc makes an Observer of a function.
+type ObserverFunc func(ctx context.Context, e Event)
+
+// Observe calls f.
+func (f ObserverFunc) Observe(ctx context.Context, e Event) { f(ctx, e) }
+
+func (m *Manager) observe(ctx context.Context, e Event) {
+	if m.cfg.observer != nil {
+		m.cfg.observer.Observe(ctx, e)
+	}
+}
+
+// observedStore reports every call of a store. A manager without an observer does not have one.
+type observedStore struct {
+	Store
+	o Observer
+}
+
+func (s observedStore) report(ctx context.Context, op string, start time.Time, err error) {
+	s.o.Observe(ctx, Event{Kind: EventStoreCall, Op: op, Elapsed: time.Since(start), Err: err})
+}
+
+func (s observedStore) PutIfAbsent(ctx context.Context, key string, entry Entry, ttl time.Duration) (PutResult, error) {
+	start := time.Now()
+	r, err := s.Store.PutIfAbsent(ctx, key, entry, ttl)
+	s.report(ctx, "PutIfAbsent", start, err)
+	return r, err
+}
+
+func (s observedStore) MarkDone(ctx context.Context, key, holderID string, result json.RawMessage, ttl time.Duration) (bool, error) {
+	start := time.Now()
+	ok, err := s.Store.MarkDone(ctx, key, holderID, result, ttl)
+	s.report(ctx, "MarkDone", start, err)
+	return ok, err
+}
+
+func (s observedStore) Touch(ctx context.Context, key, holderID string) (bool, error) {
+	start := time.Now()
+	ok, err := s.Store.Touch(ctx, key, holderID)
+	s.report(ctx, "Touch", start, err)
+	return ok, err
+}
+
+func (s observedStore) CompareAndReset(ctx context.Context, key, expectedHolderID string, cutoff time.Time) (bool, error) {
+	start := time.Now()
+	ok, err := s.Store.CompareAndReset(ctx, key, expectedHolderID, cutoff)
+	s.report(ctx, "CompareAndReset", start, err)
+	return ok, err
+}
+
+func (s observedStore) TakeOver(ctx context.Context, key, expectedHolderID string, cutoff time.Time, entry Entry, ttl time.Duration) (PutResult, error) {
+	start := time.Now()
+	r, err := s.Store.TakeOver(ctx, key, expectedHolderID, cutoff, entry, ttl)
+	s.report(ctx, "TakeOver", start, err)
+	return r, err
+}
+
+func (s observedStore) FindStaleInFlight(ctx context.Context, cutoff time.Time, limit int) ([]Entry, error) {
+	start := time.Now()
+	entries, err := s.Store.FindStaleInFlight(ctx, cutoff, limit)
+	s.report(ctx, "FindStaleInFlight", start, err)
+	return entries, err
+}
+
+func (s observedStore) SweepExpired(ctx context.Context, now time.Time) (int, error) {
+	start := time.Now()
+	n, err := s.Store.SweepExpired(ctx, now)
+	s.report(ctx, "SweepExpired", start, err)
+	return n, err
+}

@@ -1,0 +1,143 @@
+package idempotency
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// SweepReport counts what a sweep did.
+type SweepReport struct {
+	Lost    int // dead holders seen, reset or kept by policy
+	Reset   int // of these, removed, so that the next caller claims a free key
+	Expired int // expired entries removed
+}
+
+// sweepPage is how many stale entries a sweep asks for at first.
+const sweepPage = 256
+
+// Sweep does now what the background sweep does by itself: it finds the holders that were silent for their lease, tells
+// [OnHolderLost] of each once, resets those whose policy is [Rerun], and removes what has expired. A claim made under [Hold] or
+// [Recover] is left for the next caller, and so is every claim where the manager's own policy is one of these. Many
+// processes may sweep one store; each dead holder is reset by one of them.
+func (m *Manager) Sweep(ctx context.Context) (SweepReport, error) {
+	if m.bad != nil {
+		return SweepReport{}, m.bad
+	}
+	end := m.chore()
+	if end == nil {
+		return SweepReport{}, ErrClosed
+	}
+	defer end()
+	m.sweepMu.Lock()
+	defer m.sweepMu.Unlock()
+	var rep SweepReport
+	err := m.sweepLost(ctx, &rep)
+	if err == nil {
+		rep.Expired, err = m.store.SweepExpired(ctx, time.Time{})
+	}
+	if err != nil {
+		err = fmt.Errorf("idempotency: sweep: %w", err)
+	}
+	m.observe(ctx, Event{Kind: EventSwept, Count: rep.Expired, Err: err})
+	return rep, err
+}
+
+func (m *Manager) sweepLost(ctx context.Context, rep *SweepReport) error {
+	told := make(map[string]struct{})
+	for limit := sweepPage; ; {
+		now, err := m.store.Now(ctx)
+		if err != nil {
+			return err
+		}
+		stale, err := m.store.FindStaleInFlight(ctx, now.Add(-m.cfg.call.lease), limit)
+		if err != nil {
+			return err
+		}
+		reset := rep.Reset
+		for _, e := range stale {
+			if err := m.sweepHolder(ctx, e, now, told, rep); err != nil {
+				return err
+			}
+		}
+		if len(stale) < limit {
+			break // all were seen
+		}
+		// A full page. Those that stay (a longer lease, a policy that keeps) stand in front of the next: look further.
+		if kept := len(stale) - (rep.Reset - reset); kept > 0 {
+			limit = kept + sweepPage
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+	m.told = told
+	return nil
+}
+
+// sweepHolder deals with one stale entry. told collects the kept holders of this sweep.
+func (m *Manager) sweepHolder(ctx context.Context, e Entry, now time.Time, told map[string]struct{}, rep *SweepReport) error {
+	cutoff := now.Add(-max(m.cfg.call.lease, e.Lease))
+	if !e.TouchedAt.Before(cutoff) {
+		return nil // silent, but no longer than it asked to be allowed
+	}
+	if m.cfg.call.policy.keeps || strings.HasSuffix(e.HolderID, keepMark) {
+		_, before := m.told[e.HolderID]
+		_, now := told[e.HolderID]
+		told[e.HolderID] = struct{}{}
+		if !now {
+			rep.Lost++
+		}
+		if !before && !now {
+			m.holderLost(ctx, e)
+		}
+		return nil
+	}
+	ok, err := m.store.CompareAndReset(ctx, e.Key, e.HolderID, cutoff)
+	if err != nil {
+		return err
+	}
+	if ok {
+		rep.Lost++
+		rep.Reset++
+		m.holderLost(ctx, e)
+		m.waits.hint(e.Key)
+	}
+	return nil
+}
+
+func (m *Manager) holderLost(ctx context.Context, e Entry) {
+	m.observe(ctx, Event{Kind: EventHolderLost, Attempt: e.Attempt, Fence: e.Fence()})
+	if m.cfg.onHolderLost != nil {
+		m.cfg.onHolderLost(ctx, e)
+	}
+}
+
+// nextSweep jitters the interval by half to both sides, so that the processes of a fleet do not sweep in step.
+func (m *Manager) nextSweep() time.Duration {
+	return m.cfg.sweepInterval/2 + 2*(m.cfg.sweepInterval/2-jitter(m.cfg.sweepInterval/2))
+}
+
+func (m *Manager) backgroundSweep() {
+	if m.isClosed() {
+		return
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() { // a sweep ends when the manager is closed
+		select {
+		case <-m.closing:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	if _, err := m.Sweep(ctx); err != nil && !m.isClosed() {
+		m.cfg.logger.WarnContext(ctx, "idempotency: a sweep failed", "error", err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.closed {
+		m.sweepTime.Reset(m.nextSweep())
+	}
+}
