@@ -27,7 +27,13 @@ type Case struct {
 func Cases() []Case {
 	return slices.Concat(
 		featureCases,
+		modelCases,
+		clockCases,
+		textCases,
+		ttlCases,
+		resultCases,
 		claimCases,
+		lateCases,
 	)
 }
 
