@@ -59,7 +59,7 @@ func oneAfterTheOther(t *testing.T, broken func(idempotency.Store) idempotency.S
 		clock := new(clock)
 		m := newMachine(t.Context(), broken(memory.New(memory.WithClock(clock.now))), clock)
 		for range 60 {
-			if err := errors.Join(m.do(drawOp(choose, one(choose, kinds...), clock.now())), m.compare()); err != nil {
+			if err := errors.Join(m.do(drawOp(choose, one(choose, kinds...), fewKeys, clock.now())), m.compare(fewKeys)); err != nil {
 				return err
 			}
 		}

@@ -2,6 +2,7 @@ package model
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -22,7 +23,17 @@ func rapidly(t *rapid.T) chooser {
 func one[T any](choose chooser, of ...T) T { return of[choose(len(of))] }
 
 // Few keys and holders, and times on a coarse grid, so that operations meet and boundaries are hit exactly.
-var keys = []string{"a", "b", "}c{ ü"}
+var (
+	fewKeys  = []string{"a", "b", "}c{ ü"}
+	manyKeys = withNumbered(fewKeys, 20)
+)
+
+func withNumbered(keys []string, n int) []string {
+	for i := range n {
+		keys = append(slices.Clip(keys), fmt.Sprintf("k%02d", i))
+	}
+	return keys
+}
 
 func drawHolder(choose chooser) string { return one(choose, "h1", "h2", "h3") }
 
@@ -45,7 +56,7 @@ func drawCutoff(choose chooser, now time.Time) time.Time {
 }
 
 // drawOp draws an operation of a kind, valid, near the time now.
-func drawOp(choose chooser, k kind, now time.Time) op {
+func drawOp(choose chooser, k kind, keys []string, now time.Time) op {
 	o := op{kind: k}
 	switch k {
 	case put, takeOver:
@@ -75,7 +86,7 @@ func drawOp(choose chooser, k kind, now time.Time) op {
 		o.cutoff = drawCutoff(choose, now)
 	}
 	if k == stale {
-		o.limit = one(choose, 0, 1, 2, -1)
+		o.limit = one(choose, 0, 1, 2, 5, -1)
 	}
 	return o
 }

@@ -50,7 +50,7 @@ func record(ctx context.Context, store idempotency.Store, clock *clock, seed uin
 			<-start
 			for range operations {
 				k := one(rng.IntN, put, put, put, done, find, touch, reset, takeOver, takeOver, stale, sweep, advance)
-				h.run(ctx, client, drawOp(rng.IntN, k, clock.now()), rng.IntN(fates))
+				h.run(ctx, client, drawOp(rng.IntN, k, fewKeys, clock.now()), rng.IntN(fates))
 			}
 		})
 	}
@@ -66,7 +66,7 @@ func (h *history) run(ctx context.Context, client int, o op, fate int) {
 	switch o.kind {
 	case advance:
 		h.clock.advance(o.by)
-		for _, key := range keys {
+		for _, key := range fewKeys {
 			h.add(key, client, o, answer{}, call)
 		}
 		return
@@ -115,7 +115,7 @@ func (h *history) stale(ctx context.Context, client int, o op, call int64) {
 		h.fail(o, err)
 		return
 	}
-	for _, key := range keys {
+	for _, key := range fewKeys {
 		var a answer
 		for _, v := range viewsOf(entries) {
 			if v.key == key {
@@ -151,7 +151,7 @@ func (h *history) check() error {
 	if len(h.errs) > 0 {
 		return h.errs[0]
 	}
-	for _, key := range keys {
+	for _, key := range fewKeys {
 		if err := linearizable(h.perKey[key]); err != nil {
 			return err
 		}

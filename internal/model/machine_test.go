@@ -24,10 +24,11 @@ func TestStateMachine(t *testing.T) {
 			rapid.Check(t, func(rt *rapid.T) {
 				store, clock := open(rt, dir, b.open)
 				m := newMachine(rt.Context(), store, clock)
-				actions := map[string]func(*rapid.T){"": func(rt *rapid.T) { must(rt, m.compare()) }}
+				keys := one(rapidly(rt), fewKeys, manyKeys)
+				actions := map[string]func(*rapid.T){"": func(rt *rapid.T) { must(rt, m.compare(keys)) }}
 				for _, k := range kinds {
 					actions[string(k)] = func(rt *rapid.T) {
-						o := drawOp(rapidly(rt), k, clock.now())
+						o := drawOp(rapidly(rt), k, keys, clock.now())
 						rt.Log(o)
 						must(rt, m.do(o))
 					}
@@ -36,7 +37,7 @@ func TestStateMachine(t *testing.T) {
 					must(rt, m.setBack(one(rapidly(rt), time.Microsecond, time.Millisecond, time.Hour)))
 				}
 				if batcher, ok := store.(idempotency.Batcher); ok {
-					actions["batch"] = func(rt *rapid.T) { must(rt, m.batch(batcher, rapidly(rt))) }
+					actions["batch"] = func(rt *rapid.T) { must(rt, m.batch(batcher, rapidly(rt), keys)) }
 				}
 				rt.Repeat(actions)
 			})
@@ -100,11 +101,11 @@ func (m *machine) setBack(by time.Duration) error {
 }
 
 // batch applies a few operations in one trip, which has to answer as one after the other does.
-func (m *machine) batch(batcher idempotency.Batcher, choose chooser) error {
+func (m *machine) batch(batcher idempotency.Batcher, choose chooser, keys []string) error {
 	var list []op
 	var ops []idempotency.Op
 	for range 1 + choose(6) {
-		o := drawOp(choose, one(choose, put, done, touch), m.clock.now())
+		o := drawOp(choose, one(choose, put, done, touch), keys, m.clock.now())
 		opKind := map[kind]idempotency.OpKind{put: idempotency.OpPut, done: idempotency.OpDone, touch: idempotency.OpTouch}[o.kind]
 		list = append(list, o)
 		ops = append(ops, idempotency.Op{Kind: opKind, Key: o.key, HolderID: o.holder, Entry: o.entry, Result: o.result, TTL: o.ttl})
@@ -129,8 +130,8 @@ func (m *machine) batch(batcher idempotency.Batcher, choose chooser) error {
 	return nil
 }
 
-// compare looks at every entry.
-func (m *machine) compare() error {
+// compare looks at the entries of the keys and, where the store lists its entries, at all of them.
+func (m *machine) compare(keys []string) error {
 	for _, key := range keys {
 		if err := m.do(op{kind: find, key: key}); err != nil {
 			return err

@@ -43,9 +43,10 @@ func TestSameOutcomes(t *testing.T) {
 // drawList draws operations for clocks that start at the epoch, and ends with a look at everything.
 func drawList(rt *rapid.T) (ops []op) {
 	choose := rapidly(rt)
+	keys := one(choose, fewKeys, manyKeys)
 	at := new(clock)
-	for range rapid.IntRange(1, 40).Draw(rt, "operations") {
-		o := drawOp(choose, one(choose, kinds...), at.now())
+	for range rapid.IntRange(1, 60).Draw(rt, "operations") {
+		o := drawOp(choose, one(choose, kinds...), keys, at.now())
 		if o.kind == advance {
 			at.advance(o.by)
 		} else if choose(8) == 0 {
