@@ -54,9 +54,9 @@ func (s *Store) stale(sh *shard, before int64, limit int, found []idempotency.En
 	}
 	now := s.clock()
 	for _, r := range sh.stale.runs {
-		taken, last := 0, before-1
+		taken, last := 0, int64(math.MaxInt64)
 		for it := range sh.stale.items(r) {
-			if it.touched > last {
+			if it.touched >= before || it.touched > last {
 				break
 			}
 			if !it.liveAt(now) {
