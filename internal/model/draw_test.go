@@ -91,6 +91,14 @@ func drawOp(choose chooser, k kind, keys []string, now time.Time) op {
 	return o
 }
 
+// drawBatch draws operations for one trip.
+func drawBatch(choose chooser, keys []string, now time.Time) (ops []op) {
+	for range 1 + choose(6) {
+		ops = append(ops, drawOp(choose, one(choose, put, done, touch), keys, now))
+	}
+	return ops
+}
+
 // spoil puts one value into an operation that is, or may be, against the rules for values.
 func spoil(choose chooser, o op) op {
 	text := one(choose, "", "\x00", "\xff", strings.Repeat("k", idempotency.MaxHolderBytes), strings.Repeat("k", idempotency.MaxHolderBytes+1),

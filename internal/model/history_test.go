@@ -49,6 +49,10 @@ func record(ctx context.Context, store idempotency.Store, clock *clock, seed uin
 		wg.Go(func() {
 			<-start
 			for range operations {
+				if b, ok := store.(idempotency.Batcher); ok && rng.IntN(10) == 0 {
+					h.batch(ctx, client, b, drawBatch(rng.IntN, fewKeys, clock.now()))
+					continue
+				}
 				k := one(rng.IntN, put, put, put, done, find, touch, reset, takeOver, takeOver, stale, sweep, advance)
 				h.run(ctx, client, drawOp(rng.IntN, k, fewKeys, clock.now()), rng.IntN(fates))
 			}
@@ -106,6 +110,14 @@ func (h *history) run(ctx context.Context, client int, o op, fate int) {
 		a = apply(ctx, h.store, o)
 	}
 	h.add(o.key, client, o, a, call)
+}
+
+// batch is one trip: each operation in it is atomic by itself.
+func (h *history) batch(ctx context.Context, client int, b idempotency.Batcher, ops []op) {
+	call := h.tick.Add(1)
+	for i, a := range applyBatch(ctx, b, ops) {
+		h.add(ops[i].key, client, ops[i], a, call)
+	}
 }
 
 // stale is a look at every key: present with its entry, or not. Nothing is promised across keys.

@@ -102,29 +102,10 @@ func (m *machine) setBack(by time.Duration) error {
 
 // batch applies a few operations in one trip, which has to answer as one after the other does.
 func (m *machine) batch(batcher idempotency.Batcher, choose chooser, keys []string) error {
-	var list []op
-	var ops []idempotency.Op
-	for range 1 + choose(6) {
-		o := drawOp(choose, one(choose, put, done, touch), keys, m.clock.now())
-		opKind := map[kind]idempotency.OpKind{put: idempotency.OpPut, done: idempotency.OpDone, touch: idempotency.OpTouch}[o.kind]
-		list = append(list, o)
-		ops = append(ops, idempotency.Op{Kind: opKind, Key: o.key, HolderID: o.holder, Entry: o.entry, Result: o.result, TTL: o.ttl})
-	}
-	results := batcher.Batch(m.ctx, ops)
-	if len(results) != len(ops) {
-		return fmt.Errorf("batch of %d: %d results", len(ops), len(results))
-	}
-	for i, o := range list {
-		r := results[i]
-		got := answer{ok: r.OK}
-		switch {
-		case r.Err != nil:
-			got = answer{err: name(r.Err)}
-		case o.kind == put:
-			got = answerOf(r.Put)
-		}
-		if err := differ(o, got, m.ref.do(o)); err != nil {
-			return fmt.Errorf("%d of the batch %v: %w", i, list, err)
+	ops := drawBatch(choose, keys, m.clock.now())
+	for i, got := range applyBatch(m.ctx, batcher, ops) {
+		if err := differ(ops[i], got, m.ref.do(ops[i])); err != nil {
+			return fmt.Errorf("%d of the batch %v: %w", i, ops, err)
 		}
 	}
 	return nil

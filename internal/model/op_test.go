@@ -159,6 +159,30 @@ func apply(ctx context.Context, s idempotency.Store, o op) (a answer) {
 	return a
 }
 
+// applyBatch runs operations in one trip.
+func applyBatch(ctx context.Context, b idempotency.Batcher, ops []op) []answer {
+	batch := make([]idempotency.Op, 0, len(ops))
+	for _, o := range ops {
+		k := map[kind]idempotency.OpKind{put: idempotency.OpPut, done: idempotency.OpDone, touch: idempotency.OpTouch}[o.kind]
+		batch = append(batch, idempotency.Op{Kind: k, Key: o.key, HolderID: o.holder, Entry: o.entry, Result: o.result, TTL: o.ttl})
+	}
+	answers := make([]answer, len(ops))
+	results := b.Batch(ctx, batch)
+	for i := range answers {
+		switch {
+		case i >= len(results):
+			answers[i].err = "no result"
+		case results[i].Err != nil:
+			answers[i].err = name(results[i].Err)
+		case ops[i].kind == put:
+			answers[i] = answerOf(results[i].Put)
+		default:
+			answers[i].ok = results[i].OK
+		}
+	}
+	return answers
+}
+
 func answerOf(r idempotency.PutResult) answer {
 	return answer{ok: r.Inserted, entry: viewOf(r.Entry), now: micros(r.Now)}
 }
