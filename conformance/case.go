@@ -34,6 +34,17 @@ func Cases() []Case {
 		resultCases,
 		claimCases,
 		lateCases,
+		doneCases,
+		touchCases,
+		resetCases,
+		takeOverCases,
+		staleCases,
+		sweepCases,
+		errorCases,
+		faultCases,
+		watchCases,
+		listCases,
+		batchCases,
 	)
 }
 

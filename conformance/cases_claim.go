@@ -32,7 +32,7 @@ var claimCases = []Case{
 	},
 	{
 		Name:    "claim/times",
-		Clauses: []string{"3.1a", "1.7"},
+		Clauses: []string{"3.1a", "1.7", "3.9"},
 		Rule:    "A fresh claim is stamped with the store's clock at the claim: CreatedAt = TouchedAt, not before and not after the call.",
 		run: func(e *env) {
 			e.advance(e.tick)

@@ -33,7 +33,9 @@ var resultCases = []Case{
 		Name:    "result/numbers-out-of-range",
 		Clauses: []string{"2.2"},
 		Rule:    "Numbers that no float and no decimal column holds are taken too: the effect has run, its result must be kept.",
-		run:     func(e *env) { e.kept(`1e400`, `-1e400`, `1e-400`, `1e200000`, `[1e999999999]`, "1"+strings.Repeat("0", 400)) },
+		run: func(e *env) {
+			e.kept(`1e400`, `-1e400`, `1e-400`, `1e200000`, `[1e999999999]`, "1"+strings.Repeat("0", 400))
+		},
 	},
 	{
 		Name:    "result/nul-escape",
@@ -45,7 +47,9 @@ var resultCases = []Case{
 		Name:    "result/lone-surrogate",
 		Clauses: []string{"2.2"},
 		Rule:    `A lone surrogate such as \ud800 is kept and not replaced by U+FFFD; a pair is one character.`,
-		run:     func(e *env) { e.kept(`"\ud800"`, `"\udc00x"`, `["\ud800\ud800"]`, `{"\ude00":"\ud83d"}`, `"\ud83d\ude00"`) },
+		run: func(e *env) {
+			e.kept(`"\ud800"`, `"\udc00x"`, `["\ud800\ud800"]`, `{"\ude00":"\ud83d"}`, `"\ud83d\ude00"`)
+		},
 	},
 	{
 		Name:    "result/strings",
