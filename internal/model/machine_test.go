@@ -22,7 +22,7 @@ func TestStateMachine(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
 			rapid.Check(t, func(rt *rapid.T) {
-				store, clock := open(rt, dir, b.open)
+				store, clock := open(rt, dir, b)
 				m := newMachine(rt.Context(), store, clock)
 				keys := one(rapidly(rt), fewKeys, manyKeys)
 				actions := map[string]func(*rapid.T){"": func(rt *rapid.T) { must(rt, m.compare(keys)) }}
