@@ -54,6 +54,25 @@ var clockCases = []Case{
 		},
 	},
 	{
+		Name:    "clock/skewed-process-is-told-the-time",
+		Clauses: []string{"1.2", "3.1d", "3.9"},
+		Rule:    "A process with a wrong wall clock is told the store's time: by a claim, by a take-over and by Now.",
+		Needs:   Features{Skew: true},
+		run: func(e *env) {
+			off := e.on(e.ns.Skewed(e.tb, -2*e.long))
+			before := e.now()
+			told := []time.Time{
+				off.put(e.key("k"), inFlight("a"), e.long).Now,
+				off.takeOver(e.key("k"), "a", time.Time{}, inFlight("b"), e.long).Now,
+				off.now(),
+			}
+			after := e.now()
+			for _, at := range told {
+				e.between(at, before, after)
+			}
+		},
+	},
+	{
 		Name:    "live/until-the-last-microsecond",
 		Clauses: []string{"1.3"},
 		Rule:    "An entry is live while now < ExpiresAt: a microsecond before that it is found and its key is not given away.",
