@@ -18,7 +18,7 @@ var faultCases = []Case{
 		Needs:   Features{Sever: true},
 		run: func(e *env) {
 			e.claim(e.key("k"), "a")
-			defer e.ns.Sever(e.tb)()
+			defer e.sever()()
 			for _, c := range e.calls() {
 				e.endsWithContext(c)
 			}
@@ -31,7 +31,7 @@ var faultCases = []Case{
 		Needs:   Features{Sever: true},
 		run: func(e *env) {
 			e.claim(e.key("k"), "a")
-			defer e.ns.Sever(e.tb)()
+			defer e.sever()()
 			for _, c := range e.calls() {
 				start := time.Now()
 				_ = e.briefly(c.call)
@@ -46,7 +46,7 @@ var faultCases = []Case{
 		Rule:    "A claim that failed on a cut link is inserted when the same holder repeats it on a mended one, by the same client.",
 		Needs:   Features{Sever: true},
 		run: func(e *env) {
-			restore := e.ns.Sever(e.tb)
+			restore := e.sever()
 			err := e.briefly(func(ctx context.Context) error {
 				_, err := e.s.PutIfAbsent(ctx, e.key("k"), inFlight("a"), e.long)
 				return err
@@ -69,7 +69,7 @@ var faultCases = []Case{
 		Needs:   Features{Sever: true},
 		run: func(e *env) {
 			e.claim(e.key("k"), "a")
-			restore := e.ns.Sever(e.tb)
+			restore := e.sever()
 			err := e.briefly(func(ctx context.Context) error {
 				_, err := e.s.MarkDone(ctx, e.key("k"), "a", json.RawMessage(`1`), e.long)
 				return err
@@ -92,7 +92,7 @@ var faultCases = []Case{
 		Needs:   Features{Sever: true},
 		run: func(e *env) {
 			held := e.claim(e.key("k"), "a")
-			restore := e.ns.Sever(e.tb)
+			restore := e.sever()
 			err := e.briefly(func(ctx context.Context) error {
 				_, err := e.s.CompareAndReset(ctx, e.key("k"), "a", time.Time{})
 				return err
@@ -199,12 +199,6 @@ var faultCases = []Case{
 			e.want(n == 1, "%d removed, want 1", n)
 		},
 	},
-}
-
-// restart restarts the backend and opens a new handle.
-func (e *env) restart() {
-	e.ns.Restart(e.tb)
-	e.s = e.ns.Open(e.tb)
 }
 
 // call is one operation on the key "k".

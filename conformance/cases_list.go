@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"go.aimon.at/idempotency"
@@ -93,7 +94,7 @@ var listCases = []Case{
 		Needs:   Features{List: true},
 		run: func(e *env) {
 			e.claim(e.key("k"), "h")
-			for _, cursor := range append(hostile, "\x00", "\xff", "-9223372036854775809", "99999999999999999999") {
+			for _, cursor := range slices.Concat(hostile, []string{"\x00", "\xff", "-9223372036854775809", "99999999999999999999"}) {
 				page, _, err := e.page(cursor, 10)
 				e.want(err != nil || len(page) <= 10, "a strange cursor gave a page of %d entries", len(page))
 			}

@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -154,7 +155,7 @@ var textCases = []Case{
 		Clauses: []string{"2c"},
 		Rule:    "Fingerprints and session IDs of 0 to 255 bytes, of any characters, are taken and come back.",
 		run: func(e *env) {
-			for i, label := range append(hostile, "", strings.Repeat("l", idempotency.MaxLabelBytes)) {
+			for i, label := range slices.Concat(hostile, []string{"", strings.Repeat("l", idempotency.MaxLabelBytes)}) {
 				x := inFlight("a")
 				x.Fingerprint = label[:min(len(label), idempotency.MaxLabelBytes)]
 				x.SessionID = x.Fingerprint
