@@ -121,3 +121,51 @@ func TestBoundIsExactUnderConcurrency(t *testing.T) {
 		t.Errorf("%d entries are held and %d were granted, want %d", n, granted.Load(), bound)
 	}
 }
+
+func TestRoomUnderConcurrency(t *testing.T) {
+	t.Parallel()
+	var wg sync.WaitGroup
+	wide := New(WithMaxEntries(1 << 30)) // every try changes the counter, so a lost change shows
+	for range 4 {
+		wg.Go(func() {
+			for range 200_000 {
+				if wide.reserve() {
+					wide.release(1)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if n := wide.held.Load(); n != 0 {
+		t.Errorf("the counter of a wide store ends at %d", n)
+	}
+	const bound = 3
+	s := New(WithMaxEntries(bound))
+	var taken atomic.Int64
+	for range 8 {
+		wg.Go(func() {
+			for range 20_000 {
+				if !s.reserve() {
+					continue
+				}
+				if n := taken.Add(1); n > bound {
+					t.Errorf("%d hold room for %d", n, bound)
+				}
+				taken.Add(-1)
+				s.release(1)
+			}
+		})
+	}
+	wg.Wait()
+	if n := s.held.Load(); n != 0 {
+		t.Errorf("the counter ends at %d", n)
+	}
+	if !s.makeRoom() {
+		t.Error("there is no room in an empty store")
+	}
+	for s.reserve() {
+	}
+	if n := s.held.Load(); n != bound || s.makeRoom() {
+		t.Errorf("there is room above the bound of %d: %d", bound, n)
+	}
+}

@@ -1,5 +1,5 @@
 // Package memory is the store for unit tests and for programs that are one process: every entry lives in the
-// process's own memory, and an operation costs well under a microsecond.
+// process's own memory, and nothing waits for a disk or a network.
 //
 // It keeps the whole contract of [idempotency.Store], so that code which was tested on it runs on any other store, and
 // it also pushes ([idempotency.Watcher]), lists ([idempotency.Lister]) and batches ([idempotency.Batcher]). It starts no

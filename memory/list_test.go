@@ -95,8 +95,8 @@ func TestFindStaleLimits(t *testing.T) {
 	t.Parallel()
 	clock := newHandClock()
 	s := New(WithClock(clock.now))
-	for i := range 300 { // all of one instant: the key decides
-		mustClaim(t, s, fmt.Sprintf("%03d", i), "h", time.Minute)
+	for i := range 300 { // all of one instant, so the key decides; the last is filed first
+		mustClaim(t, s, fmt.Sprintf("%03d", 299-i), "h", time.Minute)
 	}
 	clock.advance(time.Second)
 	mustClaim(t, s, "aaa", "h", time.Minute)

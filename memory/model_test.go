@@ -198,7 +198,7 @@ func holds(s *Store, key string) bool {
 
 func TestIndexesAgainstWalk(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(20) {
+	for seed := range uint64(10) {
 		rng := rand.New(rand.NewPCG(seed, 7))
 		script := make([]byte, 4000)
 		for i := range script {

@@ -42,7 +42,7 @@ func (sh *shard) file(it *item) {
 	}
 }
 
-// unfile must be called before the times or the status of an item change.
+// unfile takes an item out of the queues. What changes the times or the status of an item does it in between.
 func (sh *shard) unfile(it *item) {
 	sh.expiry.remove(it)
 	sh.stale.remove(it)

@@ -105,7 +105,7 @@ func TestSweepersShareTheWork(t *testing.T) {
 	t.Parallel()
 	clock := newHandClock()
 	s := New(WithClock(clock.now))
-	const dead, live = 40_000, 2000
+	const dead, live = 20_000, 2000
 	for i := range dead {
 		mustClaim(t, s, fmt.Sprint("dead-", i), "h", time.Second)
 	}

@@ -9,7 +9,7 @@ import (
 // table finds items by key. It is a hash table by linear hashing (Litwin, "Linear hashing: a new tool for file and table
 // addressing", VLDB 1980): it grows by one bucket at a time, so no insert pays for moving all the others. A Go map would
 // do for that, but not for paging: here the reversed hash gives an order that survives growth, as in the SCAN
-// command of Redis, and an item needs 16 bytes where a map[string]*item needs about 36.
+// command of Redis. It also takes no copy of the keys' headers and hashes a key once for the shard and the bucket.
 type table struct {
 	buckets []*item // chains of items; one bucket for each item ever held at once, at least firstBuckets
 	n       int
