@@ -41,18 +41,19 @@ type coreID struct {
 	bucket string
 }
 
-// coreOf returns the core of this bucket, made and loaded if there is none yet.
+// coreOf returns the core of this bucket, made and loaded if there is none yet. With an error it is of no use but to
+// tell whether the database is broken.
 func coreOf(db *bbolt.DB, bucket string, foreign func(*bbolt.Tx) error) (*core, error) {
 	id := coreID{weak.Make(db), bucket}
 	coresMu.Lock()
 	defer coresMu.Unlock()
-	if c := cores[id].Value(); c != nil && !c.broken.Load() {
-		return c, nil
+	if c := cores[id].Value(); c != nil {
+		return c, c.view(func(*reading) error { return nil }) // it may have been closed or broken meanwhile
 	}
 	c := &core{db: db, bucket: []byte(bucket)}
 	c.recent.size, c.recent.young = generationSize, newGeneration()
 	if err := c.prepare(foreign); err != nil {
-		return nil, err
+		return c, err
 	}
 	cores[id] = weak.Make(c)
 	runtime.AddCleanup(c, func(id coreID) {

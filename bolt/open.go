@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
+	"syscall"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -68,7 +70,7 @@ func Open(path string, opts ...Option) (*Store, error) {
 	}
 	c, err := coreOf(db, cfg.bucket, onlyOurs)
 	if err != nil {
-		closeDB(db, file, errors.Is(err, ErrDamaged))
+		_ = closeDB(db, file, c)
 		return nil, fail("open", err)
 	}
 	s := newStore(c, cfg)
@@ -118,26 +120,30 @@ func openDB(path string, timeout time.Duration, file **os.File) (db *bbolt.DB, e
 	return db, nil
 }
 
-// explain names the cause of a failed opening, and closes the file that a panic has left open, for it holds the lock.
+// explain names the cause of a failed opening, and closes the file that a panic has left open and locked.
 func explain(err error, file *os.File) error {
 	if file != nil {
-		_ = file.Close()
+		_ = giveUp(file)
 	}
+	var (
+		path  *fs.PathError
+		errno syscall.Errno
+	)
 	switch {
 	case errors.Is(err, berrors.ErrTimeout):
 		return fmt.Errorf("the file is in use by another process or handle: %w", err)
-	case errors.Is(err, berrors.ErrInvalid), errors.Is(err, berrors.ErrChecksum), errors.Is(err, berrors.ErrVersionMismatch):
-		return fmt.Errorf("%w: %w", ErrDamaged, err)
-	default:
+	case errors.Is(err, ErrDamaged), errors.As(err, &path), errors.As(err, &errno):
 		return err
+	default: // bbolt did not like what it read
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 }
 
 // closeDB closes a database of our own. One that panicked may hold its own locks for ever, on which Close would wait; then
-// the file is closed instead, which gives up the lock on it, and the mapping is left to the end of the process.
-func closeDB(db *bbolt.DB, file *os.File, broken bool) error {
-	if broken {
-		return file.Close()
+// the file alone is closed, and the mapping is left to the end of the process.
+func closeDB(db *bbolt.DB, file *os.File, c *core) error {
+	if c.broken.Load() {
+		return giveUp(file)
 	}
 	return db.Close()
 }

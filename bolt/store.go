@@ -60,7 +60,7 @@ func (s *Store) Close() error {
 		s.hub.Close()
 		c.leave(s)
 		if s.file != nil {
-			s.err = fail("close", closeDB(c.db, s.file, c.broken.Load()))
+			s.err = fail("close", closeDB(c.db, s.file, c))
 		}
 	})
 	return s.err
@@ -105,10 +105,13 @@ func (s *Store) PutIfAbsent(ctx context.Context, key string, e idempotency.Entry
 	now := s.now()
 	old, err := s.findLive(hash, key, now)
 	if err == nil {
-		rec, inserted, _ := backend.Put(old, e, ttl, now)
-		return idempotency.PutResult{Inserted: inserted, Entry: rec.Entry, Now: s.notBefore(now, rec.TouchedAt)}, nil
-	}
-	if !errors.Is(err, idempotency.ErrNotFound) {
+		// What was stamped after now was read is judged by a later reading, which may find it dead.
+		now = s.notBefore(now, old.TouchedAt)
+		if old.LiveAt(now) {
+			rec, inserted, _ := backend.Put(old, e, ttl, now)
+			return idempotency.PutResult{Inserted: inserted, Entry: rec.Entry, Now: now}, nil
+		}
+	} else if !errors.Is(err, idempotency.ErrNotFound) {
 		return idempotency.PutResult{}, fail(op, backend.NotApplied(err))
 	}
 	res := new(idempotency.PutResult)

@@ -1,0 +1,8 @@
+//go:build !(darwin || dragonfly || freebsd || linux || netbsd || openbsd)
+
+package bolt
+
+import "os"
+
+// giveUp closes a file whose database cannot be closed.
+func giveUp(f *os.File) error { return f.Close() }
