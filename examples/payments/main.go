@@ -13,7 +13,8 @@
 //   - ledger.go: the effect's own durable record, which can refuse an attempt that was overtaken;
 //   - answers.go: every outcome as an HTTP answer;
 //   - settle.go: what an operator does about an unknown outcome under -policy hold;
-//   - stops.go: where the test kills the service.
+//   - stops.go: where the test kills the service;
+//   - exactlyonce_test.go: the other way, for a ledger that can be in the same database as the keys.
 //
 // What becomes of a key whose attempt died depends on the policy:
 //
