@@ -203,7 +203,9 @@ func TestShutdown(t *testing.T) {
 		return err != nil
 	})
 	hangUp()
-	<-gone
+	if err := <-gone; !errors.Is(err, context.Canceled) {
+		t.Errorf("the client was cut off: %v", err)
+	}
 	p.wait(t)
 	if !p.cmd.ProcessState.Success() {
 		t.Errorf("shutdown: %v\n%s", p.cmd.ProcessState, &p.stderr)
