@@ -2,6 +2,7 @@ package bolt
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
@@ -109,6 +110,9 @@ func (c *core) prepare(foreign func(*bbolt.Tx) error) error {
 		if err := r.attach(c, tx); err != nil {
 			return err
 		}
+		if err := r.openAll(); err != nil {
+			return err
+		}
 		return r.loadRecent(c)
 	})
 	if err != nil || !created {
@@ -141,22 +145,32 @@ func onlyOurs(tx *bbolt.Tx) error {
 	return nil
 }
 
-// reading is a transaction on the layout, together with what was recent when it began.
+// reading is a transaction on the layout, together with what was recent when it began. Its buckets but the log are nil
+// until they are opened, which is a good part of what a look at one key costs.
 type reading struct {
 	recent                    captured
 	log, expiry, stale, index *bbolt.Bucket
 }
 
 func (r *reading) attach(c *core, tx *bbolt.Tx) error {
-	r.log = tx.Bucket(c.bucket)
-	if r.log == nil {
+	if r.log = tx.Bucket(c.bucket); r.log == nil {
 		return fmt.Errorf("%w: the store's bucket is gone", ErrDamaged)
 	}
-	r.expiry, r.stale, r.index = r.log.Bucket(expiryName), r.log.Bucket(staleName), r.log.Bucket(indexName)
-	if r.expiry == nil || r.stale == nil || r.index == nil {
+	return nil
+}
+
+func (r *reading) open(b **bbolt.Bucket, name []byte) error {
+	if *b != nil {
+		return nil
+	}
+	if *b = r.log.Bucket(name); *b == nil {
 		return fmt.Errorf("%w: a bucket of the store is gone", ErrDamaged)
 	}
 	return nil
+}
+
+func (r *reading) openAll() error {
+	return cmp.Or(r.open(&r.expiry, expiryName), r.open(&r.stale, staleName), r.open(&r.index, indexName))
 }
 
 // timed is the highest id that expiry and stale know.
@@ -197,6 +211,9 @@ func (r *reading) find(hash uint64, key string) (id uint64, rec backend.Record, 
 		if rec, err := r.match(id, key); err != nil || rec.Key != "" {
 			return id, rec, err
 		}
+	}
+	if err := r.open(&r.index, indexName); err != nil {
+		return 0, backend.Record{}, err
 	}
 	prefix := binary.BigEndian.AppendUint64(make([]byte, 0, 8), hash)
 	cur := r.index.Cursor()

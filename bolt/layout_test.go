@@ -24,6 +24,9 @@ func checkLayout(t *testing.T, s *Store) (records, garbage int) {
 	t.Helper()
 	c := s.core
 	err := c.view(func(r *reading) error {
+		if err := r.openAll(); err != nil {
+			return err
+		}
 		expiry, stale := map[string]bool{}, map[string]bool{}
 		keys := map[string]uint64{}
 		r.entries(0, func(id uint64, rec *backend.Record, err error) bool {
@@ -177,6 +180,9 @@ func TestLayoutAgreesWithItself(t *testing.T) {
 // index returns how many pairs are on disk.
 func (s *Store) index() (n int) {
 	_ = s.core.view(func(r *reading) error {
+		if err := r.openAll(); err != nil {
+			return err
+		}
 		return r.index.ForEach(func(k, _ []byte) error { n++; return nil })
 	})
 	return n

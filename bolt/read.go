@@ -68,6 +68,9 @@ func (s *Store) FindStaleInFlight(ctx context.Context, cutoff time.Time, limit i
 	now := s.now()
 	found := []idempotency.Entry{}
 	err := s.view(func(r *reading) error {
+		if err := r.openAll(); err != nil {
+			return err
+		}
 		return r.findStale(cutoff, now, limit, func(rec *backend.Record) { found = append(found, rec.Entry) })
 	})
 	if err != nil {

@@ -40,6 +40,9 @@ func (w *writing) attach(c *core, tx *bbolt.Tx) error {
 	if err := w.reading.attach(c, tx); err != nil {
 		return err
 	}
+	if err := w.openAll(); err != nil {
+		return err
+	}
 	w.log.FillPercent, w.expiry.FillPercent, w.stale.FillPercent = appendFill, appendFill, appendFill
 	return nil
 }
