@@ -179,12 +179,19 @@ func (b *bid) hold(ctx context.Context, r PutResult, sent time.Time, previous *E
 		b.disown(ctx, previous != nil)
 		return answer{err: err}
 	}
+	told := false
+	defer func() {
+		if !told { // a callback panicked: nobody will end the claim, so its heartbeat must not keep it
+			c.Abandon()
+		}
+	}()
 	kind := EventClaimed
 	if previous != nil {
 		kind = EventTookOver
 		b.m.holderLost(ctx, *previous)
 	}
 	b.m.observe(ctx, Event{Kind: kind, Attempt: r.Entry.Attempt, Fence: r.Entry.Fence()})
+	told = true
 	return answer{claim: c}
 }
 

@@ -121,16 +121,17 @@ func (c *Claim) Release() error {
 	defer c.finish()
 	ctx := c.tailContext()
 	defer ctx.end()
-	var released bool
+	var released, unknown bool // unknown: an earlier try may have been the one that released
 	err := c.untilSettled(ctx, func() (err error) {
 		released, err = c.m.store.CompareAndReset(ctx, c.entry.Key, c.entry.HolderID, time.Time{})
+		unknown = unknown || err != nil && !errors.Is(err, ErrNotApplied)
 		return err
 	})
 	switch {
 	case err != nil:
 		c.m.cfg.logger.WarnContext(ctx, "idempotency: a claim could not be released and ends with its lease", "error", err)
 		return err
-	case !released:
+	case !released && !unknown:
 		return ErrLeaseLost
 	}
 	c.observe(Event{Kind: EventReleased})

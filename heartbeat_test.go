@@ -42,14 +42,10 @@ func TestADayOfHeartbeats(t *testing.T) {
 		store := link(memory.New())
 		ev := new(events)
 		m := newManager(t, store, idempotency.WithObserver(ev))
-		waiter := start(t.Context(), newManager(t, store), key, takes(0, "never"))
-		time.Sleep(time.Second)
-		if r := <-waiter; r.err != nil {
-			t.Fatal(r.err)
-		}
 		run := start(t.Context(), m, "long", takes(24*time.Hour, "v"))
 		synctest.Wait()
-		rival := start(t.Context(), newManager(t, store), "long", never(t))
+		slow := idempotency.WithPoll(idempotency.Backoff{Base: time.Minute, Max: time.Minute})
+		rival := start(t.Context(), newManager(t, store, slow), "long", never(t))
 		r, d := <-run, <-rival
 		if r.err != nil || r.Attempt != 1 || d.err != nil || d.Value != "v" || !d.Replayed {
 			t.Fatalf("Do = %+v; the duplicate's = %+v", r, d)
