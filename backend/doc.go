@@ -3,5 +3,5 @@
 // Open, which finds a registered store by URL.
 //
 // A store that follows the order check context, validate, apply a rule in one atomic step, is most of the way
-// through the conformance suite; examples/filestore is such a store in one file.
+// through the conformance suite; examples/filestore is such a store in two short files.
 package backend
