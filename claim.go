@@ -260,6 +260,10 @@ func (c *Claim) askOldAttempt() (*Claim, Entry, error) {
 		// Released, the key would forget that there was an old attempt, and the next caller would not ask.
 		c.Abandon()
 		return nil, Entry{}, fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
+	case !found && c.run.Err() != nil: // too late to act on the answer; the next caller asks again
+		cause := context.Cause(c.Context())
+		c.Abandon()
+		return nil, Entry{}, fmt.Errorf("%w: %w", ErrNotApplied, cause)
 	case !found:
 		return c, Entry{}, nil
 	}

@@ -1,0 +1,281 @@
+package idempotency_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.aimon.at/idempotency"
+	"go.aimon.at/idempotency/memory"
+)
+
+// links are a store that pushes and one that has to be polled.
+func links() map[string]func(*memory.Store) idempotency.Store {
+	return map[string]func(*memory.Store) idempotency.Store{
+		"push": func(s *memory.Store) idempotency.Store { return pushing{link(s), s} },
+		"poll": func(s *memory.Store) idempotency.Store { return link(s) },
+		"push that ends": func(s *memory.Store) idempotency.Store {
+			return pushing{link(s), watchFunc(func(context.Context, string) (<-chan struct{}, error) {
+				ended := make(chan struct{})
+				close(ended)
+				return ended, nil
+			})}
+		},
+		"push that fails": func(s *memory.Store) idempotency.Store {
+			return pushing{link(s), watchFunc(func(context.Context, string) (<-chan struct{}, error) { return nil, errLink })}
+		},
+	}
+}
+
+type watchFunc func(ctx context.Context, key string) (<-chan struct{}, error)
+
+func (f watchFunc) Watch(ctx context.Context, key string) (<-chan struct{}, error) { return f(ctx, key) }
+
+func TestAThousandDuplicates(t *testing.T) {
+	t.Parallel()
+	for name, connect := range links() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				shared, store := memory.New(), link(memory.New())
+				store.store = shared
+				process := newManager(t, connect(shared))
+				var runs atomic.Int32
+				count := func(ctx context.Context) (string, error) {
+					runs.Add(1)
+					return takes(time.Minute, "v")(ctx)
+				}
+				replies := make([]<-chan reply, 1000)
+				for i := range replies {
+					replies[i] = start(t.Context(), process, key, count)
+				}
+				replayed := 0
+				for _, c := range replies {
+					r := <-c
+					if r.err != nil || r.Value != "v" {
+						t.Fatalf("Do = %+v", r)
+					}
+					if r.Replayed {
+						replayed++
+					}
+				}
+				if runs.Load() != 1 || replayed != len(replies)-1 {
+					t.Fatalf("ran %d times, replayed %d times", runs.Load(), replayed)
+				}
+			})
+		})
+	}
+}
+
+func TestDuplicatesShareOneStoreWait(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		shared := memory.New()
+		store := link(shared)
+		m := newManager(t, store)
+		run := start(t.Context(), newManager(t, shared), key, takes(time.Minute, "v"))
+		synctest.Wait()
+		dups := []<-chan reply{start(t.Context(), m, key, never(t))}
+		synctest.Wait()
+		before := store.count()
+		for range 1000 {
+			dups = append(dups, start(t.Context(), m, key, never(t)))
+		}
+		synctest.Wait()
+		if n := store.count() - before; n != 0 {
+			t.Fatalf("a thousand more waiters made %d store calls", n)
+		}
+		wantNil(t, (<-run).err)
+		for _, c := range dups {
+			if r := <-c; r.err != nil || r.Value != "v" || !r.Replayed {
+				t.Fatalf("Do = %+v", r)
+			}
+		}
+		// One poll after another: 10 ms doubling to 1 s, so little more than two a second at the most.
+		if n := store.count(); n > 2*60+20 {
+			t.Fatalf("%d store calls in a minute", n)
+		}
+	})
+}
+
+func TestDuplicatesInManyProcesses(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		shared := memory.New()
+		var runs atomic.Int32
+		var replies []<-chan reply
+		for range 8 {
+			m := newManager(t, pushing{link(shared), shared})
+			for range 50 {
+				replies = append(replies, start(t.Context(), m, key, func(ctx context.Context) (string, error) {
+					runs.Add(1)
+					return takes(time.Minute, "v")(ctx)
+				}))
+			}
+		}
+		for _, c := range replies {
+			if r := <-c; r.err != nil || r.Value != "v" {
+				t.Fatalf("Do = %+v", r)
+			}
+		}
+		if runs.Load() != 1 {
+			t.Fatalf("ran %d times", runs.Load())
+		}
+	})
+}
+
+func TestDuplicatesOfAHolderThatDies(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		shared, l := memory.New(), new(lost)
+		cut := link(shared)
+		old := start(t.Context(), newManager(t, cut), key, takes(time.Hour, "old"))
+		synctest.Wait()
+		cut.cut()
+		var running atomic.Int32
+		var replies []<-chan reply
+		for range 3 {
+			m := newManager(t, shared, l.option())
+			for range 100 {
+				replies = append(replies, start(t.Context(), m, key, func(ctx context.Context) (string, error) {
+					if running.Add(1) > 1 {
+						t.Error("two hold the key")
+					}
+					return takes(time.Minute, "new")(ctx)
+				}))
+			}
+		}
+		wantErr(t, (<-old).err, idempotency.ErrLeaseLost)
+		for _, c := range replies {
+			if r := <-c; r.err != nil || r.Value != "new" || r.Attempt != 2 {
+				t.Fatalf("Do = %+v", r)
+			}
+		}
+		if l.count() != 1 {
+			t.Fatalf("told %d times", l.count())
+		}
+	})
+}
+
+func TestADuplicateIsRefused(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := link(memory.New())
+		m := newManager(t, store)
+		c := begin(t, m, key)
+		for _, age := range []time.Duration{0, time.Second, lease/3 - 2*time.Second, lease} {
+			time.Sleep(age)
+			touched := find(t, store, key).TouchedAt
+			now, _ := store.Now(t.Context())
+			_, err := idempotency.Do(t.Context(), m, key, never(t), idempotency.WithWait(0))
+			var in *idempotency.InFlightError
+			if !errors.As(err, &in) || !errors.Is(err, idempotency.ErrInFlight) || in.Attempt != 1 {
+				t.Fatalf("Do: %v", err)
+			}
+			if remaining := lease - now.Sub(touched); in.RetryAfter <= 0 || in.RetryAfter > remaining {
+				t.Fatalf("retry after %v with %v of the lease left", in.RetryAfter, remaining)
+			}
+		}
+		wantNil(t, c.Complete("v"))
+	})
+}
+
+func TestABoundedWait(t *testing.T) {
+	t.Parallel()
+	for name, connect := range links() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				m := newManager(t, connect(memory.New()))
+				c := begin(t, m, key)
+				began := time.Now()
+				var dups []<-chan reply
+				for range 10 { // the leader and those behind it
+					dups = append(dups, start(t.Context(), m, key, never(t), idempotency.WithWait(90*time.Second)))
+				}
+				for _, d := range dups {
+					r := <-d
+					var in *idempotency.InFlightError
+					if !errors.As(r.err, &in) || in.RetryAfter <= 0 || in.RetryAfter > lease || r.at.Sub(began) != 90*time.Second {
+						t.Fatalf("Do = %+v after %v", r, r.at.Sub(began))
+					}
+				}
+				d := start(t.Context(), m, key, never(t), idempotency.WithWait(time.Second))
+				synctest.Wait()
+				wantNil(t, c.Complete("v"))
+				if r := <-d; r.err != nil || r.Value != "v" {
+					t.Fatalf("Do = %+v", r)
+				}
+			})
+		})
+	}
+}
+
+func TestWaitersWake(t *testing.T) {
+	t.Parallel()
+	// How soon a duplicate has the result that another process recorded.
+	for name, within := range map[string]time.Duration{"push": 0, "poll": time.Second, "push that ends": time.Second, "push that fails": time.Second} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				shared := memory.New()
+				run := start(t.Context(), newManager(t, shared), key, takes(5*time.Minute, "v"))
+				synctest.Wait()
+				dup := start(t.Context(), newManager(t, links()[name](shared)), key, never(t))
+				done, d := <-run, <-dup
+				if d.err != nil || d.Value != "v" || d.at.Sub(done.at) > within {
+					t.Fatalf("Do = %+v, %v later", d, d.at.Sub(done.at))
+				}
+			})
+		})
+	}
+}
+
+func TestWaiterCaps(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ perKey, total, keys, want int }{
+		"per key":    {perKey: 3, total: 100, keys: 2, want: 6},
+		"in all":     {perKey: 10, total: 5, keys: 2, want: 5},
+		"no waiters": {perKey: 0, total: 100, keys: 1, want: 0},
+		"none":       {perKey: 10, total: 0, keys: 1, want: 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				m := newManager(t, memory.New(), idempotency.WithMaxWaiters(c.perKey, c.total))
+				var claims []*idempotency.Claim
+				var dups []<-chan reply
+				for k := range c.keys {
+					name := fmt.Sprint(key, k)
+					claims = append(claims, begin(t, m, name))
+					for range 10 {
+						dups = append(dups, start(t.Context(), m, name, never(t)))
+						synctest.Wait()
+					}
+				}
+				waited := 0
+				for _, claim := range claims {
+					wantNil(t, claim.Complete("v"))
+				}
+				for _, d := range dups {
+					r := <-d
+					var in *idempotency.InFlightError
+					switch {
+					case r.err == nil && r.Value == "v":
+						waited++
+					case !errors.As(r.err, &in) || in.RetryAfter <= 0:
+						t.Fatalf("Do = %+v", r)
+					}
+				}
+				if waited != c.want {
+					t.Fatalf("%d waited, want %d", waited, c.want)
+				}
+				wantReplay(t, m, fmt.Sprint(key, 0), "v") // what has waited counts no longer
+			})
+		})
+	}
+}
