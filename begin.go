@@ -61,6 +61,7 @@ type answer struct {
 	claim    *Claim
 	recorded Entry
 	err      error
+	down     bool // err is the store's, and any other caller would have got it as well
 	pending  bool
 	seen     PutResult // while pending
 }
@@ -107,7 +108,7 @@ func (b *bid) ask(ctx context.Context) answer {
 		}
 		if err != nil {
 			b.disown(ctx, false)
-			return answer{err: err}
+			return answer{err: err, down: !permanent(err)}
 		}
 		if r.Inserted {
 			return b.hold(ctx, r, sent, nil)
@@ -144,7 +145,7 @@ func (b *bid) judge(ctx context.Context, r PutResult, sent time.Time) (a answer,
 		}
 		if err != nil {
 			b.disown(ctx, true)
-			return answer{err: err}, false
+			return answer{err: err, down: !permanent(err)}, false
 		}
 		if next.Inserted {
 			previous := e // only a take-over pays for the copy on the heap

@@ -1,6 +1,9 @@
 package idempotency
 
-import "time"
+import (
+	"encoding/json"
+	"time"
+)
 
 // Cache keeps recorded entries near, so that a hot key is replayed without asking the store. A recorded result is never
 // replaced, so an entry stays right until it expires; the manager checks that, the cache need not. It must be safe for
@@ -31,7 +34,7 @@ func (m *Manager) cached(key string) (Entry, bool) {
 		m.cfg.cache.Remove(key)
 		return Entry{}, false
 	}
-	hit.Entry.Result = append([]byte(nil), hit.Entry.Result...)
+	hit.Entry.Result = cloneResult(hit.Entry.Result)
 	return hit.Entry, true
 }
 
@@ -42,6 +45,8 @@ func (m *Manager) keepNear(key string, r PutResult, sent time.Time) {
 		return
 	}
 	e := r.Entry
-	e.Result = append([]byte(nil), e.Result...)
+	e.Result = cloneResult(e.Result)
 	m.cfg.cache.Add(key, CachedEntry{Entry: e, Until: sent.Add(r.Entry.ExpiresAt.Sub(r.Now))})
 }
+
+func cloneResult(r json.RawMessage) json.RawMessage { return append(json.RawMessage(nil), r...) }

@@ -2,15 +2,14 @@ package idempotency
 
 import (
 	"context"
-	"encoding/json"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
 // flights are the keys that duplicates of this process wait for. Of the waiters of one key one leads: it asks the store
-// for all. When the outcome is recorded every waiter gets it; when the key becomes free the leader has it, and the next
-// waiter leads; when the leader goes away, so too.
+// for all. When the outcome is recorded every waiter gets it, and so it is with an error when the store cannot be asked;
+// when the key becomes free the leader has it, and the next waiter leads; when the leader goes away, so too.
 type flights struct {
 	waiting atomic.Int64 // fast path: no lock while nobody waits
 	mu      sync.Mutex
@@ -20,21 +19,15 @@ type flights struct {
 }
 
 type flight struct {
-	lead     chan struct{} // holds one token: who takes it leads
-	poke     chan struct{} // this process ended a claim of the key
-	recorded chan struct{} // closed when entry is set
-	entry    Entry
+	lead    chan struct{} // holds one token: who takes it leads
+	poke    chan struct{} // this process ended a claim of the key
+	settled chan struct{} // closed when entry or err is set
+	entry   Entry
+	err     error
 
 	// Guarded by flights.mu.
 	waiters int
 	seen    PutResult // the live holder's entry when the leader last looked
-}
-
-// copyEntry gives each waiter an entry of its own, once it is recorded.
-func (f *flight) copyEntry() Entry {
-	e := f.entry
-	e.Result = append(json.RawMessage(nil), e.Result...)
-	return e
 }
 
 func (w *flights) init(perKey, total int) {
@@ -68,7 +61,7 @@ func (w *flights) join(key string, seen *PutResult) (f *flight, last PutResult, 
 	}
 	if f == nil {
 		f = &flight{
-			lead: make(chan struct{}, 1), poke: make(chan struct{}, 1), recorded: make(chan struct{}), seen: *seen,
+			lead: make(chan struct{}, 1), poke: make(chan struct{}, 1), settled: make(chan struct{}), seen: *seen,
 		}
 		f.lead <- struct{}{}
 		w.byKey[key] = f
@@ -101,15 +94,16 @@ func (w *flights) last(f *flight) PutResult {
 	return f.seen
 }
 
-// publish gives the recorded entry to every waiter. Later callers begin anew, and find it in the store.
-func (w *flights) publish(key string, f *flight, e Entry) {
+// settle gives the recorded entry, or the store's error, to every waiter. Later callers begin anew.
+func (w *flights) settle(key string, f *flight, e Entry, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.byKey[key] == f {
 		delete(w.byKey, key)
 	}
-	f.entry = e
-	close(f.recorded)
+	f.entry, f.err = e, err
+	f.entry.Result = cloneResult(e.Result) // e is the leader's own
+	close(f.settled)
 }
 
 // hint has the leader of key look again now.
@@ -134,11 +128,11 @@ func (b *bid) wait(ctx context.Context, seen *PutResult) answer {
 	switch {
 	case f == nil && seen == nil: // the last waiter left meanwhile
 		return b.askThenWait(ctx)
-	case last.Entry.Fingerprint != b.call.fingerprint:
+	case last.Entry.Fingerprint != b.call.fingerprint: // so it was when the leader last looked
 		if !full {
 			m.waits.leave(b.key, f)
 		}
-		return answer{err: ErrFingerprintMismatch}
+		return b.askThenWait(ctx)
 	case full:
 		return answer{err: b.refusal(&last)}
 	}
@@ -155,13 +149,13 @@ func (b *bid) wait(ctx context.Context, seen *PutResult) answer {
 		timeout = t.C
 	}
 	select {
-	case <-f.recorded:
-		return b.replay(f.copyEntry())
+	case <-f.settled:
+		return b.told(f)
 	case <-f.lead:
 		defer func() { f.lead <- struct{}{} }()
 		select {
-		case <-f.recorded: // the last leader published before it gave the lead back
-			return b.replay(f.copyEntry())
+		case <-f.settled: // by the last leader, before it gave the lead back
+			return b.told(f)
 		default:
 			return b.leadWait(ctx, f, timeout)
 		}
@@ -173,6 +167,16 @@ func (b *bid) wait(ctx context.Context, seen *PutResult) answer {
 	case <-m.closing:
 		return answer{err: ErrClosed}
 	}
+}
+
+// told is what a settled flight means to one of its waiters.
+func (b *bid) told(f *flight) answer {
+	if f.err != nil {
+		return answer{err: f.err}
+	}
+	e := f.entry
+	e.Result = cloneResult(e.Result) // every waiter owns its copy
+	return b.replay(e)
 }
 
 func (b *bid) askThenWait(ctx context.Context) answer {
@@ -192,8 +196,9 @@ func (b *bid) leadWait(ctx context.Context, f *flight, timeout <-chan time.Time)
 		// The first look comes after the watch began, so no change falls between.
 		a := b.ask(ctx)
 		if !a.pending {
-			if a.claim == nil && a.err == nil {
-				m.waits.publish(b.key, f, a.recorded)
+			// An error that is the store's, not this caller's, is shared: asking one by one, the last would wait long for it.
+			if a.claim == nil && (a.err == nil || a.down && ctx.Err() == nil) {
+				m.waits.settle(b.key, f, a.recorded, a.err)
 			}
 			return a
 		}

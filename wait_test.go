@@ -33,7 +33,9 @@ func links() map[string]func(*memory.Store) idempotency.Store {
 
 type watchFunc func(ctx context.Context, key string) (<-chan struct{}, error)
 
-func (f watchFunc) Watch(ctx context.Context, key string) (<-chan struct{}, error) { return f(ctx, key) }
+func (f watchFunc) Watch(ctx context.Context, key string) (<-chan struct{}, error) {
+	return f(ctx, key)
+}
 
 func TestAThousandDuplicates(t *testing.T) {
 	t.Parallel()
