@@ -94,6 +94,16 @@ func boltSync(b *testing.B, db *bbolt.DB) {
 	db.NoSync = false
 }
 
+// boltFile returns an empty store in a file of its own.
+func boltFile(b *testing.B) *bolt.Store {
+	s, err := bolt.Open(filepath.Join(b.TempDir(), "bench.db"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
 // boltStore returns a store with n entries of an hour, or of ttl.
 func boltStore(b *testing.B, n int, ttl time.Duration) (*bolt.Store, *bbolt.DB) {
 	db := boltDB(b)
@@ -198,7 +208,7 @@ func boltMedian(v []float64) float64 {
 func BenchmarkBoltClaim(b *testing.B) {
 	for _, goroutines := range []int{1, 8, 64, 256} {
 		b.Run(fmt.Sprintf("empty/goroutines=%d", goroutines), func(b *testing.B) {
-			s, _ := boltStore(b, 0, 0)
+			s := boltFile(b)
 			boltAgainstFloor(b, goroutines, boltClaim(b.Context(), s), boltFloor(b, 0))
 		})
 	}
@@ -217,7 +227,7 @@ func BenchmarkBoltClaim(b *testing.B) {
 func BenchmarkBoltDo(b *testing.B) {
 	for _, goroutines := range []int{1, 64} {
 		b.Run(fmt.Sprintf("empty/goroutines=%d", goroutines), func(b *testing.B) {
-			s, _ := boltStore(b, 0, 0)
+			s := boltFile(b)
 			floor := boltFloor(b, 0)
 			result := json.RawMessage(`{"id":"ch_1","amount":4200}`)
 			boltAgainstFloor(b, goroutines, func() error {
@@ -275,7 +285,7 @@ func BenchmarkBoltReplay(b *testing.B) {
 
 // BenchmarkBoltTouch is the heartbeat of holders that each have a key; the floor is one Update.
 func BenchmarkBoltTouch(b *testing.B) {
-	s, _ := boltStore(b, 0, 0)
+	s := boltFile(b)
 	keys := make([]string, 1024)
 	for i := range keys {
 		keys[i] = boltKey()

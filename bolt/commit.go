@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
-	"runtime/debug"
 
 	"go.aimon.at/idempotency"
 	"go.aimon.at/idempotency/backend"
@@ -27,9 +26,9 @@ type call struct {
 	done  chan struct{} // closed when err and the answer stand
 }
 
-// submit queues a call and waits for the commit that holds it. There is no standing goroutine: the first caller to find
-// none starts one, which commits until the queue is empty and ends, so a lone caller waits for nobody, and callers who
-// come while a commit is on its way share the next one.
+// submit queues a call and waits for the commit that holds it. There is no standing goroutine and no delay: a caller who
+// finds nobody committing commits at once, and callers who come meanwhile share the next commit, which a goroutine makes
+// that ends when the queue is empty.
 //
 // When ctx ends first, a call that is still queued is withdrawn; one that is being committed is left to its fate.
 func (s *Store) submit(ctx context.Context, bytes int, do func(w *writing) error) error {
@@ -41,22 +40,95 @@ func (s *Store) submit(ctx context.Context, bytes int, do func(w *writing) error
 }
 
 func (s *Store) enqueue(calls []*call) error {
-	c := s.core
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if s.closed.Load() {
-		return idempotency.ErrClosed
-	}
 	for _, call := range calls {
 		call.done = make(chan struct{})
 	}
+	c := s.core
+	c.mu.Lock()
+	if s.closed.Load() {
+		c.mu.Unlock()
+		return idempotency.ErrClosed
+	}
 	s.pending += len(calls)
 	c.queue = append(c.queue, calls...)
-	if !c.committing {
-		c.committing = true
+	lead := !c.committing
+	c.committing = true
+	// In a database of its own, where nobody else holds the writer lock, the commit takes as long as the disk takes, and the
+	// caller makes it himself: a lone caller is spared two changes of goroutine. Elsewhere he could be
+	// kept waiting beyond his context's end.
+	alone := s.file != nil && c.outside == 0
+	c.mu.Unlock()
+	switch {
+	case lead && alone:
+		c.commitOnce()
+	case lead:
 		go c.commitQueue()
 	}
 	return nil
+}
+
+// commitOnce makes the first commit and leaves what came meanwhile to a goroutine.
+func (c *core) commitOnce() {
+	c.mu.Lock()
+	batch := c.take()
+	c.mu.Unlock()
+	c.finish(batch)
+	c.mu.Lock()
+	c.committing = len(c.queue) > 0
+	more := c.committing
+	c.mu.Unlock()
+	if more {
+		go c.commitQueue()
+	}
+}
+
+// commitQueue commits until the queue is empty. While it grows other goroutines may run: those that the last commit has
+// just answered are about to come back, and would else find that the first of them has a commit for itself alone.
+// With nobody else to run, yielding costs nothing.
+func (c *core) commitQueue() {
+	for {
+		c.mu.Lock()
+		for seen := -1; len(c.queue) > seen && len(c.queue) < maxCommitCalls; {
+			seen = len(c.queue)
+			c.mu.Unlock()
+			runtime.Gosched()
+			c.mu.Lock()
+		}
+		batch := c.take()
+		c.committing = len(batch) > 0
+		c.mu.Unlock()
+		if len(batch) == 0 {
+			return
+		}
+		c.finish(batch)
+	}
+}
+
+// take removes the next commit's calls from the queue; mu is held.
+func (c *core) take() []*call {
+	n, bytes := 0, 0
+	for n < len(c.queue) && n < maxCommitCalls && (n == 0 || bytes+c.queue[n].bytes <= maxCommitBytes) {
+		bytes += c.queue[n].bytes
+		n++
+	}
+	batch := c.queue[:n:n]
+	if c.queue = c.queue[n:]; len(c.queue) == 0 {
+		c.queue = nil
+	}
+	return batch
+}
+
+// finish commits a batch and gives its calls their answers.
+func (c *core) finish(batch []*call) {
+	c.commit(batch)
+	c.mu.Lock()
+	for _, call := range batch {
+		call.store.finished(1)
+	}
+	c.mu.Unlock()
+	for _, call := range batch {
+		close(call.done)
+	}
 }
 
 func (s *Store) wait(ctx context.Context, call *call) error {
@@ -87,54 +159,6 @@ func (c *core) withdraw(call *call) bool {
 		}
 	}
 	return false
-}
-
-func (c *core) commitQueue() {
-	debug.SetPanicOnFault(true)
-	for {
-		batch := c.take()
-		if batch == nil {
-			return
-		}
-		c.commit(batch)
-		c.mu.Lock()
-		for _, call := range batch {
-			call.store.finished(1)
-		}
-		c.mu.Unlock()
-		for _, call := range batch {
-			close(call.done)
-		}
-	}
-}
-
-// take removes the next commit's calls from the queue. While the queue grows it lets other goroutines run: those that the
-// last commit has just answered are about to come back, and would else find that the first of them has a commit for
-// itself alone. With nobody else to run, yielding costs nothing.
-func (c *core) take() []*call {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for seen := -1; len(c.queue) > seen && len(c.queue) < maxCommitCalls; {
-		seen = len(c.queue)
-		c.mu.Unlock()
-		runtime.Gosched()
-		c.mu.Lock()
-	}
-	n, bytes := 0, 0
-	for n < len(c.queue) && n < maxCommitCalls && (n == 0 || bytes+c.queue[n].bytes <= maxCommitBytes) {
-		bytes += c.queue[n].bytes
-		n++
-	}
-	if n == 0 {
-		c.committing = false
-		return nil
-	}
-	batch := c.queue[:n:n]
-	c.queue = c.queue[n:]
-	if len(c.queue) == 0 {
-		c.queue = nil
-	}
-	return batch
 }
 
 // errSpoiled: a call failed after it had begun to write.

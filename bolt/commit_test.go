@@ -20,6 +20,18 @@ func held(holder string) idempotency.Entry {
 	return idempotency.Entry{Status: idempotency.InFlight, HolderID: holder}
 }
 
+// newAt makes a store in a database that others may write to as well.
+func newAt(t *testing.T) *Store {
+	t.Helper()
+	db := programDB(t, filepath.Join(t.TempDir(), "s.db"))
+	t.Cleanup(func() { _ = db.Close() })
+	s, err := New(db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
 // txid is the number of the last commit.
 func txid(t *testing.T, s *Store) (id int) {
 	t.Helper()
@@ -76,7 +88,7 @@ func occupy(t *testing.T, s *Store, wg *sync.WaitGroup) {
 
 func TestConcurrentWritersShareACommit(t *testing.T) {
 	t.Parallel()
-	s := openAt(t, filepath.Join(t.TempDir(), "s.db"))
+	s := newAt(t)
 	before := txid(t, s)
 	release := blockWriters(t, s)
 	var wg sync.WaitGroup
@@ -103,7 +115,7 @@ func TestConcurrentWritersShareACommit(t *testing.T) {
 
 func TestCancelledWhileQueued(t *testing.T) {
 	t.Parallel()
-	s := openAt(t, filepath.Join(t.TempDir(), "s.db"))
+	s := newAt(t)
 	release := blockWriters(t, s)
 	var wg sync.WaitGroup
 	occupy(t, s, &wg)
@@ -134,7 +146,7 @@ func TestCancelledWhileQueued(t *testing.T) {
 
 func TestCancelledWhileCommitting(t *testing.T) {
 	t.Parallel()
-	s := openAt(t, filepath.Join(t.TempDir(), "s.db"))
+	s := newAt(t)
 	release := blockWriters(t, s)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error)
@@ -230,7 +242,7 @@ func TestABadCallFailsAlone(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := openAt(t, filepath.Join(t.TempDir(), "s.db"))
+			s := newAt(t)
 			release := blockWriters(t, s)
 			var wg sync.WaitGroup
 			occupy(t, s, &wg)
@@ -259,8 +271,7 @@ func TestABadCallFailsAlone(t *testing.T) {
 
 func TestCloseLetsTheQueueFinish(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(t.TempDir(), "s.db")
-	s := openAt(t, path)
+	s := newAt(t)
 	release := blockWriters(t, s)
 	var wg sync.WaitGroup
 	occupy(t, s, &wg)
@@ -283,9 +294,12 @@ func TestCloseLetsTheQueueFinish(t *testing.T) {
 		t.Error(err)
 	}
 	wg.Wait()
-	s = openAt(t, path)
+	again, err := New(s.core.db)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, key := range []string{"first", "second"} {
-		if _, err := s.Find(t.Context(), key); err != nil {
+		if _, err := again.Find(t.Context(), key); err != nil {
 			t.Errorf("%s: %v", key, err)
 		}
 	}
@@ -355,5 +369,36 @@ func TestHandlesShareACore(t *testing.T) {
 	}
 	if err := db.View(func(*bbolt.Tx) error { return nil }); err != nil {
 		t.Errorf("the database was closed with the handle: %v", err)
+	}
+}
+
+// In a file of its own the caller who finds nobody committing commits himself; those who come meanwhile are answered too,
+// and whoever comes while DoTx has the writer lock does not wait for it beyond his context.
+func TestCallersCommitByThemselves(t *testing.T) {
+	t.Parallel()
+	s := openAt(t, filepath.Join(t.TempDir(), "s.db"))
+	var wg sync.WaitGroup
+	for i := range 16 {
+		wg.Go(func() {
+			for j := range 20 {
+				if res, err := s.PutIfAbsent(t.Context(), fmt.Sprint(i, "/", j), held("h"), time.Minute); err != nil || !res.Inserted {
+					t.Error(res.Inserted, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	m := idempotency.New(s, idempotency.WithSweepInterval(0))
+	t.Cleanup(func() { _ = m.Close(context.Background()) })
+	_, err := DoTx(t.Context(), m, "k", func(context.Context, *bbolt.Tx) (int, error) {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		defer cancel()
+		if _, err := s.PutIfAbsent(ctx, "other", held("h"), time.Minute); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("a claim beside DoTx: %v", err)
+		}
+		return 1, nil
+	})
+	if err != nil {
+		t.Error(err)
 	}
 }

@@ -27,6 +27,7 @@ type core struct {
 	mu         sync.Mutex
 	queue      []*call
 	committing bool
+	outside    int      // transactions of DoTx, which hold the writer lock for as long as they like
 	handles    []*Store // replaced, never changed in place
 }
 

@@ -74,12 +74,14 @@ func (s *Store) enter() error {
 		return idempotency.ErrClosed
 	}
 	s.pending++
+	s.core.outside++
 	return nil
 }
 
 func (s *Store) leave() {
 	s.core.mu.Lock()
 	defer s.core.mu.Unlock()
+	s.core.outside--
 	s.finished(1)
 }
 
