@@ -45,6 +45,7 @@ func Cases() []Case {
 		watchCases,
 		listCases,
 		batchCases,
+		moreCases,
 	)
 }
 

@@ -11,8 +11,6 @@ var (
 		"a claim of a free key is atomic, but the replacement of a dead row reads first and writes later")
 	lostInsertSaysInserted = mutant("lost-insert-says-inserted",
 		"the number of rows written is not looked at: an insert that lost the race answers inserted")
-	claimNeverStored = mutant("claim-never-stored",
-		"the write fails silently: inserted is answered for an entry that is not stored")
 	repeatClaimRefused = mutant("repeat-claim-refused",
 		"a claim whose reply was lost is refused, when repeated, in the name of its own first attempt")
 	repeatDoneRefused = mutant("repeat-late-completion-refused",
@@ -21,6 +19,12 @@ var (
 		"a repeated claim counts as a sign of life and moves the times")
 	repeatClaimOverwrites = mutant("repeat-claim-overwrites",
 		"a repeated claim is an upsert: labels and fence are those of the repetition")
+	repeatRevivesDead = mutant("repeat-revives-dead",
+		"a claim by the holder of a dead entry counts as its repetition and is answered with the dead entry")
+	answersOtherStamps = mutant("answers-other-stamps",
+		"the answer to a claim is stamped by a second look at the clock, not with what was stored")
+	claimStampedAtBegin = mutant("claim-stamped-at-begin",
+		"now() of Postgres is the start of the transaction: a claim that waited for its turn is stamped in the past")
 	repeatIgnoresStatus = mutant("repeat-ignores-status",
 		"same holder is enough to be a repetition: DONE is answered as inserted while IN_FLIGHT is stored")
 	emptyHoldersAreOne = mutant("empty-holders-are-one",
@@ -82,6 +86,10 @@ var (
 		"VARCHAR(255): a key that the contract allows is refused")
 	refusesOddKeys = mutant("refuses-odd-keys",
 		"braces, per cent, quotes, colons and backslashes in keys meet the backend's own syntax")
+	refusesLongHolders = mutant("refuses-long-holders",
+		"VARCHAR(64): a holder ID that the contract allows is refused")
+	refusesOddHolders = mutant("refuses-odd-holders",
+		"braces, per cent, quotes and backslashes in holder IDs meet the backend's own syntax")
 	holdersFoldCase = mutant("holders-fold-case",
 		"a case-insensitive collation on the holder: Host-A completes for host-a")
 	holdersAreTrimmed = mutant("holders-are-trimmed",

@@ -13,6 +13,10 @@ var (
 		"completion is acknowledged and not written")
 	doneAlwaysTrue = mutant("done-always-true",
 		"the number of rows updated is not looked at: a refused completion answers true")
+	doneOfAbsentInserts = mutant("done-of-absent-inserts",
+		"completion is an upsert: a key that was released comes back as DONE")
+	doneStampsBackwards = mutant("done-stamps-backwards",
+		"completion after the clock was set back is stamped before its own claim")
 	secondDoneOverwrites = mutant("second-done-overwrites",
 		"a repeated completion replaces the recorded result")
 	secondDoneExtends = mutant("second-done-extends",
@@ -55,6 +59,10 @@ var (
 		"a heartbeat matches the key only: a holder that was taken over keeps believing in its lease")
 	touchAlwaysTrue = mutant("touch-always-true",
 		"EXPIRE without a look at its reply: a heartbeat without an entry answers true")
+	touchOfAbsentTrue = mutant("touch-of-absent-true",
+		"a heartbeat where nothing was ever stored answers true")
+	touchForgetsLabels = mutant("touch-forgets-labels",
+		"a heartbeat writes a new record, without fingerprint and session")
 	touchWritesBack = mutant("touch-writes-back",
 		"a heartbeat reads the row and writes it back whole: a completion or reset in between is undone")
 	touchGoesBack = mutant("touch-goes-back",
@@ -74,8 +82,14 @@ var (
 
 	resetInTwoSteps = mutant("reset-in-two-steps",
 		"SELECT, then DELETE by key: two sweepers both answer true, or a fresh claim is removed")
+	resetMissesCompletion = mutant("reset-misses-completion",
+		"SELECT, then DELETE with a second look at holder and touch but not at the status: a result is removed")
 	resetAlwaysTrue = mutant("reset-always-true",
 		"the number of rows deleted is not looked at")
+	resetOfAbsentTrue = mutant("reset-of-absent-true",
+		"deleting what is not there counts as done: two callers believe that they have reset")
+	resetWithCutoffRefused = mutant("reset-with-cutoff-refused",
+		"a condition with the cutoff is never true: lost holders are never reset")
 	reclaimsDead = mutant("reclaims-dead",
 		"reset and take-over act on a dead entry that is still on disk")
 	reclaimsDone = mutant("reclaims-done",
@@ -99,6 +113,8 @@ var (
 		"a take-over reads, checks, and writes later: two callers are inserted, or a completion is overwritten")
 	takeOverOfNothing = mutant("take-over-of-nothing",
 		"a take-over of a key that nobody holds is a claim")
+	takeOverNeedsCutoff = mutant("take-over-needs-cutoff",
+		"a take-over with a zero cutoff is refused")
 	takeOverHidesWinner = mutant("take-over-hides-winner",
 		"a take-over that is refused answers nothing of the live entry")
 	takeOverKeepsLabels = mutant("take-over-keeps-labels",

@@ -77,13 +77,23 @@ func TestMutantsAreRejected(t *testing.T) {
 			t.Errorf("%s lists %q, which is no mutant", killsFile, name)
 		}
 	}
+	everyCaseRejects(t, got)
+}
+
+// everyCaseRejects reports the cases that reject no mutant. One that breaks a quarter of the suite does not count: it
+// says little about any one case.
+func everyCaseRejects(t *testing.T, kills map[string][]string) {
+	t.Helper()
+	cases := conformance.Cases()
 	rejecting := map[string]bool{}
-	for _, kills := range got {
-		for _, name := range kills {
-			rejecting[name] = true
+	for _, names := range kills {
+		for _, name := range names {
+			if len(names) <= len(cases)/4 {
+				rejecting[name] = true
+			}
 		}
 	}
-	for _, c := range conformance.Cases() {
+	for _, c := range cases {
 		if !rejecting[c.Name] {
 			t.Errorf("case %s rejects no mutant: it may be unable to fail", c.Name)
 		}

@@ -7,14 +7,20 @@ var (
 		"a time to live beyond a year is refused, or overflows 32 bits")
 	refusesTTLBelowSecond = mutant("refuses-ttl-below-second",
 		"a time to live of milliseconds is refused, as by EX")
-	refusesEmptyLabels = mutant("refuses-empty-labels",
-		"NOT NULL where '' counts as NULL: an entry without a fingerprint or session is refused")
+	refusesLongLabels = mutant("refuses-long-labels",
+		"VARCHAR(64): a fingerprint or session ID that the contract allows is refused")
 	refusesDoneClaims = mutant("refuses-done-claims",
 		"PutIfAbsent takes IN_FLIGHT only: a late completion can't be recorded")
 	refusesLargeResults = mutant("refuses-large-results",
 		"a limit of 1 MiB: the effect has run and its result can't be written")
 	refusesFalsyResults = mutant("refuses-falsy-results",
 		"null, 0, \"\", false, {} and [] are taken for no result")
+	refusesDeepResults = mutant("refuses-deep-results",
+		"a parser that allows 500 levels: a deeper document is refused")
+	refusesPaddedResults = mutant("refuses-padded-results",
+		"a result with white space around it is refused")
+	refusesDoneWithoutHolder = mutant("refuses-done-without-holder",
+		"holder NOT NULL: a late completion without a holder can't be recorded")
 	refusesScalars = mutant("refuses-scalars",
 		"only objects and arrays are results")
 	refusesNulEscape = mutant("refuses-nul-escape",

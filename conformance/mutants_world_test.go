@@ -27,6 +27,14 @@ var (
 		"a limit of 0 lists everything, in one answer of any size")
 	staleIgnoresLimit = mutant("stale-ignores-limit",
 		"the limit is not passed on")
+	staleShowsReleased = mutant("stale-shows-released",
+		"a release leaves its member in the index: the scan lists it for ever")
+	staleOmitsLabels = mutant("stale-omits-labels",
+		"the scan reads the index and not the whole record")
+	staleTouches = mutant("stale-touches",
+		"the scan marks what it has seen: nothing is listed twice, and holders look alive")
+	staleCutoffOverflows = mutant("stale-cutoff-overflows",
+		"the cutoff becomes nanoseconds since 1970, which overflow in 2262")
 	staleNilWhenEmpty = mutant("stale-nil-when-empty",
 		"nothing stale is a nil slice, which encodes as null")
 
@@ -63,6 +71,10 @@ var (
 
 	liveAtExpiry = mutant("live-at-expiry",
 		"<= for <: an entry lives on at the very instant of ExpiresAt")
+	diesEarly = mutant("dies-early",
+		"liveness is judged in milliseconds, rounded up: an entry dies before its time")
+	eachHandleHasItsClock = mutant("each-handle-has-its-clock",
+		"every handle started its clock when it was opened, so two handles differ")
 	callersClockDecides = mutant("callers-clock-decides",
 		"time.Now() of the calling process goes into the statement: a node with a wrong clock runs what another runs")
 	nowIsTheCallers = mutant("now-is-the-callers",
@@ -71,6 +83,8 @@ var (
 		"Now is asked of the server once and remembered: cutoffs fall behind")
 	timesInSomeZone = mutant("times-in-some-zone",
 		"times come back in the server's zone, not in UTC")
+	timesLoseZone = mutant("times-lose-zone",
+		"TIMESTAMP without time zone: a cutoff or a now from another zone is hours off")
 	timesInNanoseconds = mutant("times-in-nanoseconds",
 		"stamps keep nanoseconds, which another backend would lose")
 	timesInMilliseconds = mutant("times-in-milliseconds",
@@ -84,6 +98,8 @@ var (
 		"a text in the place of the context's error: errors.Is(err, context.Canceled) fails")
 	worksAfterClose = mutant("works-after-close",
 		"a closed store goes on answering")
+	closeTwiceFails = mutant("close-twice-fails",
+		"a second Close is an error, so a deferred one reports a fault that there is not")
 	closedIsAnyError = mutant("closed-is-any-error",
 		"a closed store answers with an error of the driver's, not ErrClosed")
 	answersThroughACut = mutant("answers-through-a-cut",
@@ -122,8 +138,18 @@ var (
 		"a take-over wakes nobody")
 	watchSubscribesLate = mutant("watch-subscribes-late",
 		"Watch returns before it has subscribed: a change right after it is missed")
+	watchTellsOnce = mutant("watch-tells-once",
+		"a watch is spent by its first hint")
+	watchOutlivesClose = mutant("watch-outlives-close",
+		"Close leaves the channels of watches open: their readers wait for ever")
 	watchOutlivesContext = mutant("watch-outlives-context",
 		"the channel stays open after the context has ended: one leaks for each waiter")
+	extrasWorkAfterClose = mutant("extras-work-after-close",
+		"Close is looked at by the nine operations, not by List and Batch")
+	listIgnoresContext = mutant("list-ignores-context",
+		"a listing does not look at its context")
+	listAliasesOut = mutant("list-aliases-out",
+		"a listing hands out the stored slices")
 	listShowsDead = mutant("list-shows-dead",
 		"the listing shows entries that are dead")
 	listByOffset = mutant("list-by-offset",
@@ -138,6 +164,8 @@ var (
 		"a limit of 0 lists nothing")
 	listPanicsOnForeignCursor = mutant("list-panics-on-foreign-cursor",
 		"a cursor that the store did not give is decoded without a check")
+	batchPanicsWhenEmpty = mutant("batch-panics-when-empty",
+		"ops[0] is read before the length")
 	batchFailsAsOne = mutant("batch-fails-as-one",
 		"one invalid operation fails the whole batch")
 	batchStopsAtFailure = mutant("batch-stops-at-failure",
@@ -146,6 +174,8 @@ var (
 		"answers come back in the order of completion, not of the operations")
 	batchReorders = mutant("batch-reorders",
 		"operations on one key are applied in another order than given")
+	batchAliasesIn = mutant("batch-aliases-in",
+		"a batch keeps the caller's slices")
 	batchDropsTTL = mutant("batch-drops-ttl",
 		"the batched completion forgets its time to live")
 	batchIgnoresTouch = mutant("batch-ignores-touch",

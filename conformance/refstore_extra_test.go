@@ -29,10 +29,17 @@ func (s *refStore) Watch(ctx context.Context, key string) (<-chan struct{}, erro
 		ctx = context.WithoutCancel(ctx)
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	stop := context.AfterFunc(s.life, cancel)
-	context.AfterFunc(ctx, func() { stop(); cancel() })
-	if s.has(watchSubscribesLate) {
+	if !s.has(watchOutlivesClose) {
+		stop := context.AfterFunc(s.life, cancel)
+		context.AfterFunc(ctx, func() { stop() })
+	}
+	context.AfterFunc(ctx, cancel)
+	s.watched.Add(1)
+	switch {
+	case s.has(watchSubscribesLate):
 		return s.watchLate(ctx, s.id(key)), nil
+	case s.has(watchTellsOnce):
+		return s.watchOnce(ctx, s.id(key)), nil
 	}
 	ch := s.hub.Watch(ctx, s.id(key))
 	if s.is(hintsWithoutCause) {
@@ -57,9 +64,24 @@ func (s *refStore) watchLate(ctx context.Context, id string) <-chan struct{} {
 	return late
 }
 
+// watchOnce passes the first hint on and is silent from then on.
+func (s *refStore) watchOnce(ctx context.Context, id string) <-chan struct{} {
+	hints := s.hub.Watch(ctx, id)
+	once := make(chan struct{}, 1)
+	go func() {
+		defer close(once)
+		<-hints
+		once <- struct{}{}
+		<-ctx.Done()
+	}()
+	return once
+}
+
 // notify tells the watchers what happened to a row, and, for a store that likes to talk, those of all others.
 func (s *refStore) notify(id string, what change) {
 	switch {
+	case s.watched.Load() == 0:
+		return
 	case what == claimed && s.has(watchSilentOnClaim),
 		what == completed && s.has(watchSilentOnDone),
 		what == removed && s.has(watchSilentOnReset),
@@ -81,6 +103,12 @@ func (s *refStore) List(ctx context.Context, cursor string, limit int) (page []i
 		cursor = rest
 	} else if s.is(emptyListPages) {
 		return nil, visited + cursor, s.wrap("List", s.refuse(ctx, nil))
+	}
+	if ctx.Err() != nil && s.has(listIgnoresContext) {
+		ctx = context.WithoutCancel(ctx)
+	}
+	if s.life.Err() != nil && s.has(extrasWorkAfterClose) {
+		s = s.reopened()
 	}
 	err = s.do(ctx, "List", nil, func(now time.Time) error {
 		if s.has(listPanicsOnForeignCursor) && cursor != "" && s.rows[cursor].Status == 0 {
@@ -116,7 +144,11 @@ func (s *refStore) list(cursor string, limit int, now time.Time) (page []idempot
 			return page, next
 		}
 		if s.live(s.rows[id], now) || s.has(listShowsDead) {
-			page = append(page, s.out(s.rows[id].Entry))
+			e := s.out(s.rows[id].Entry)
+			if e.Result != nil && s.has(listAliasesOut) {
+				e.Result = s.rows[id].Result
+			}
+			page = append(page, e)
 		}
 		from++
 		next = id
@@ -131,7 +163,13 @@ var errBatch = errors.New("one operation of the batch failed")
 
 // Batch implements idempotency.Batcher.
 func (s *refStore) Batch(ctx context.Context, ops []idempotency.Op) []idempotency.OpResult {
+	if len(ops) == 0 && s.has(batchPanicsWhenEmpty) {
+		panic("index out of range [0] with length 0")
+	}
 	results := make([]idempotency.OpResult, len(ops))
+	if s.life.Err() != nil && s.has(extrasWorkAfterClose) {
+		s = s.reopened()
+	}
 	for i := range ops {
 		if s.has(batchReorders) {
 			i = len(ops) - 1 - i
@@ -162,6 +200,9 @@ func (s *refStore) one(ctx context.Context, op idempotency.Op) (r idempotency.Op
 			op.TTL = 0
 		}
 		r.OK, r.Err = s.MarkDone(ctx, op.Key, op.HolderID, op.Result, op.TTL)
+		if r.OK && s.has(batchAliasesIn) {
+			s.alias(op)
+		}
 	case idempotency.OpTouch:
 		if s.has(batchIgnoresTouch) {
 			return idempotency.OpResult{OK: true}
@@ -174,6 +215,20 @@ func (s *refStore) one(ctx context.Context, op idempotency.Op) (r idempotency.Op
 		r.Err = s.wrap("Batch", idempotency.ErrInvalidEntry)
 	}
 	return r
+}
+
+// alias makes a batched completion share its bytes with the caller.
+func (s *refStore) alias(op idempotency.Op) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	rec := s.rows[s.id(op.Key)]
+	rec.Result = op.Result
+	s.rows[s.id(op.Key)] = rec
+}
+
+// reopened is the store as it would be if Close had done nothing.
+func (s *refStore) reopened() *refStore {
+	return &refStore{refData: s.refData, life: context.Background(), cache: map[string]idempotency.Entry{}}
 }
 
 // bare hides the optional interfaces.

@@ -1,14 +1,14 @@
 package conformance_test
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
-	"slices"
 	"time"
 
 	"go.aimon.at/idempotency"
 )
+
+// The operations on one key that leave it with its holder: claim, completion, look-up, heartbeat.
 
 func (s *refStore) PutIfAbsent(ctx context.Context, key string, e idempotency.Entry, ttl time.Duration) (res idempotency.PutResult, err error) {
 	err = s.do(ctx, "PutIfAbsent", s.checkPut(key, e, ttl), func(now time.Time) error {
@@ -28,6 +28,9 @@ func (s *refStore) put(key string, e idempotency.Entry, ttl time.Duration, now t
 	if present {
 		return s.lost(id, old, e, now)
 	}
+	if found && s.sameClaim(old, e) && s.has(repeatRevivesDead) {
+		return s.answer(true, old, now)
+	}
 	rec := s.claim(old, key, e, 1, ttl, now)
 	if !found && s.has(claimInTwoSteps) || found && s.has(replacesDeadInTwoSteps) {
 		s.gap()
@@ -36,9 +39,13 @@ func (s *refStore) put(key string, e idempotency.Entry, ttl time.Duration, now t
 		if s.gap(); s.live(s.rows[id], now) {
 			return s.answer(true, rec, now)
 		}
+		defer s.gap() // the winner is slow to hear of it
 	}
 	s.write(id, &rec, claimed)
 	s.evict(id, now)
+	if s.has(answersOtherStamps) {
+		rec.TouchedAt, rec.ExpiresAt = rec.TouchedAt.Add(time.Microsecond), rec.ExpiresAt.Add(time.Microsecond)
+	}
 	return s.answer(true, rec, now)
 }
 
@@ -81,6 +88,12 @@ func (s *refStore) done(id, holder string, result json.RawMessage, ttl time.Dura
 	old, found := s.rows[id]
 	live := s.live(old, now) || found && s.has(doneRevives)
 	if !live || !s.same(old.HolderID, holder) && !s.has(doneByKeyAlone) {
+		if !found && s.has(doneOfAbsentInserts) {
+			s.rows[id] = s.completion(row{Entry: idempotency.Entry{
+				Key: id, Status: idempotency.InFlight, HolderID: holder, Attempt: 1, CreatedAt: now,
+			}}, result, ttl, now)
+			return true
+		}
 		return s.has(doneAlwaysTrue)
 	}
 	if old.Status == idempotency.Done && !s.has(secondDoneOverwrites) {
@@ -113,6 +126,9 @@ func (s *refStore) completion(rec row, result json.RawMessage, ttl time.Duration
 	}
 	rec.Status, rec.Result, rec.TouchedAt, rec.ttl =
 		idempotency.Done, s.in(result), later(rec.CreatedAt, now), ttl.Truncate(time.Microsecond)
+	if now.Before(rec.CreatedAt) && s.has(doneStampsBackwards) {
+		rec.TouchedAt = now
+	}
 	rec.ExpiresAt = rec.TouchedAt.Add(rec.ttl)
 	switch {
 	case s.has(doneForgetsHolder):
@@ -168,7 +184,7 @@ func (s *refStore) touch(id, holder string, now time.Time) bool {
 	live := s.live(rec, now) || found && s.has(touchRevives)
 	working := rec.Status == idempotency.InFlight || live && s.has(touchExtendsDone)
 	if !live || !working || !s.same(rec.HolderID, holder) && !s.has(touchByKeyAlone) {
-		return s.has(touchAlwaysTrue)
+		return s.has(touchAlwaysTrue) || !found && s.has(touchOfAbsentTrue)
 	}
 	if s.has(touchWritesBack) {
 		s.gap()
@@ -193,83 +209,12 @@ func (s *refStore) touch(id, holder string, now time.Time) bool {
 	if !s.has(touchLeavesTouched) {
 		rec.TouchedAt = at
 	}
+	if s.has(touchForgetsLabels) {
+		rec.SessionID, rec.Fingerprint = "", ""
+	}
 	rec.ExpiresAt = expires
 	s.write(id, &rec, touched)
 	return true
-}
-
-func (s *refStore) FindStaleInFlight(ctx context.Context, cutoff time.Time, limit int) (stale []idempotency.Entry, err error) {
-	err = s.do(ctx, "FindStaleInFlight", nil, func(now time.Time) error {
-		stale = s.stale(cutoff, limit, now)
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	return stale, nil
-}
-
-func (s *refStore) stale(cutoff time.Time, limit int, now time.Time) []idempotency.Entry {
-	found := []idempotency.Entry{}
-	for _, rec := range s.rows {
-		silent := rec.TouchedAt.Before(cutoff) || rec.TouchedAt.Equal(cutoff) && s.has(staleAtCutoff)
-		if !rec.CreatedAt.Equal(rec.TouchedAt) && s.has(staleByCreation) {
-			silent = rec.CreatedAt.Before(cutoff)
-		}
-		live := s.live(rec, now) || s.has(staleShowsDead)
-		working := rec.Status == idempotency.InFlight || s.has(staleShowsDone)
-		if silent && live && working {
-			found = append(found, s.out(rec.Entry))
-		}
-	}
-	slices.SortFunc(found, func(a, b idempotency.Entry) int {
-		age, tie := a.TouchedAt.Compare(b.TouchedAt), cmp.Compare(a.Key, b.Key)
-		switch {
-		case s.has(staleNewestFirst):
-			age = -age
-		case s.has(staleOrderedByCreation):
-			age = a.CreatedAt.Compare(b.CreatedAt)
-		case s.has(staleOrderedByKey):
-			age = 0
-		case s.has(staleTiesUnordered):
-			tie = -tie
-		}
-		return cmp.Or(age, tie)
-	})
-	if limit <= 0 && !s.has(staleZeroIsZero) {
-		limit = 256
-		if s.has(staleZeroIsAll) {
-			limit = len(found)
-		}
-	}
-	if len(found) > limit && s.has(staleIgnoresLimit) {
-		limit = len(found)
-	}
-	found = found[:min(len(found), max(limit, 0))]
-	if len(found) == 0 && s.has(staleNilWhenEmpty) {
-		return nil
-	}
-	return found
-}
-
-func (s *refStore) Now(ctx context.Context) (now time.Time, err error) {
-	err = s.do(ctx, "Now", nil, func(clock time.Time) error {
-		now = clock
-		if s.has(nowIsCached) {
-			if s.opened.IsZero() {
-				s.opened = clock
-			}
-			now = s.opened
-		}
-		if s.skew != 0 && s.has(nowIsTheCallers) {
-			now = now.Add(s.skew)
-		}
-		if s.is(utcByAnotherName) {
-			now = now.In(time.FixedZone("UTC", 0))
-		}
-		return nil
-	})
-	return now, err
 }
 
 func later(a, b time.Time) time.Time {

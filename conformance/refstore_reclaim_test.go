@@ -20,10 +20,21 @@ func (s *refStore) CompareAndReset(ctx context.Context, key, expected string, cu
 func (s *refStore) reset(id, expected string, cutoff, now time.Time) bool {
 	rec, found := s.rows[id]
 	if !s.reclaimable(rec, found, expected, cutoff, now) {
-		return s.has(resetAlwaysTrue)
+		return s.has(resetAlwaysTrue) || !found && s.has(resetOfAbsentTrue)
+	}
+	if !cutoff.IsZero() && s.has(resetWithCutoffRefused) {
+		return false
 	}
 	if s.has(resetInTwoSteps) {
 		s.gap()
+	}
+	if s.has(resetMissesCompletion) {
+		s.gap()
+		again := s.rows[id]
+		back := again.Status == idempotency.InFlight && !again.TouchedAt.Equal(rec.TouchedAt)
+		if back || again.HolderID != expected {
+			return false
+		}
 	}
 	s.write(id, nil, removed)
 	return true
@@ -37,6 +48,7 @@ func (s *refStore) reclaimable(rec row, found bool, expected string, cutoff, now
 		return live
 	}
 	held := s.same(rec.HolderID, expected) || s.has(reclaimsByKeyAlone)
+	cutoff = s.instant(cutoff)
 	silent := cutoff.IsZero() || rec.TouchedAt.Before(cutoff)
 	switch {
 	case !silent && s.has(reclaimIgnoresCutoff), rec.TouchedAt.Equal(cutoff) && s.has(reclaimAtCutoff):
@@ -73,6 +85,8 @@ func (s *refStore) takeOver(key, expected string, cutoff time.Time, e idempotenc
 		return s.answer(true, old, now)
 	case s.sameClaim(old, e) && !s.has(repeatTakeOverRestarts):
 		return s.answer(true, old, now)
+	case !s.sameClaim(old, e) && cutoff.IsZero() && s.has(takeOverNeedsCutoff):
+		return s.answer(false, old, now)
 	case !s.sameClaim(old, e) && !s.reclaimable(old, found, expected, cutoff, now):
 		if s.has(takeOverHidesWinner) {
 			return idempotency.PutResult{Now: s.answerNow(now)}
@@ -108,7 +122,7 @@ func (s *refStore) takeOver(key, expected string, cutoff time.Time, e idempotenc
 
 func (s *refStore) SweepExpired(ctx context.Context, upTo time.Time) (n int, err error) {
 	err = s.do(ctx, "SweepExpired", nil, func(now time.Time) error {
-		n = s.sweep(s.sweepLimit(upTo, now))
+		n = s.sweep(s.sweepLimit(s.instant(upTo), now))
 		return nil
 	})
 	return n, err

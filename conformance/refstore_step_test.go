@@ -86,6 +86,8 @@ func (s *refStore) clock() time.Time {
 		return now.Add(-30 * 365 * 24 * time.Hour)
 	case s.is(clockOf2200):
 		return now.Add(180 * 365 * 24 * time.Hour)
+	case s.number > 0 && s.has(eachHandleHasItsClock):
+		return now.Add(time.Duration(s.number) * time.Millisecond)
 	case s.skew != 0 && s.has(callersClockDecides):
 		return now.Add(s.skew)
 	case s.has(timesInSomeZone):
@@ -101,6 +103,9 @@ func (s *refStore) clock() time.Time {
 }
 
 func (s *refStore) live(r row, now time.Time) bool {
+	if now.Add(time.Millisecond).After(r.ExpiresAt) && now.Before(r.ExpiresAt) && s.has(diesEarly) {
+		return false
+	}
 	return now.Before(r.ExpiresAt) || now.Equal(r.ExpiresAt) && s.has(liveAtExpiry)
 }
 
@@ -109,6 +114,9 @@ func (s *refStore) claim(old row, key string, e idempotency.Entry, attempt int, 
 	at := now
 	if next := old.CreatedAt.Add(time.Microsecond); old.Status != 0 && next.After(at) && !s.has(fenceStandsStill) {
 		at = next
+	}
+	if s.has(claimStampedAtBegin) {
+		at = at.Add(-time.Second)
 	}
 	ttl = ttl.Truncate(time.Microsecond)
 	if ttl%time.Second != 0 && s.has(ttlInSeconds) {
@@ -186,15 +194,10 @@ const (
 
 // write stores r, nil for a removal, and tells the watchers.
 func (s *refStore) write(id string, r *row, what change) {
-	if what == completed && s.has(restartLosesCompletions) || what == removed && s.has(restartUndoesResets) ||
-		what == touched && s.has(restartUndoesTouches) || what == takenOver && s.has(restartUndoesTakeOvers) {
-		s.durable[id] = s.rows[id]
-	}
-	switch {
-	case r == nil:
+	s.before[id] = image{s.rows[id], what}
+	if r == nil {
 		delete(s.rows, id)
-	case what == claimed && s.has(claimNeverStored):
-	default:
+	} else {
 		s.rows[id] = *r
 		s.expect(*r)
 	}

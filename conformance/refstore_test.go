@@ -29,7 +29,8 @@ type refData struct {
 
 	mu      sync.Mutex
 	rows    map[string]row
-	durable map[string]row // the rows whose last change a careless store has not yet made durable, as they were
+	before  map[string]image // the last change of each row, which a careless store has not made durable
+	watched atomic.Int64     // how many watches there were
 	hub     *backend.Hub
 	soonest time.Time // no entry dies before it
 	handles []*refStore
@@ -42,10 +43,17 @@ type row struct {
 	ttl time.Duration // of the claim: a touch extends by it
 }
 
+// image is a row as it was before a change.
+type image struct {
+	row
+	change
+}
+
 // refStore is one handle on a data set, as one process would hold it.
 type refStore struct {
 	*refData
-	skew time.Duration // how wrong this process's own wall clock is
+	number int           // of the handles that were opened before
+	skew   time.Duration // how wrong this process's own wall clock is
 
 	life   context.Context // ends with Close
 	cancel context.CancelFunc
@@ -77,6 +85,7 @@ func (d *refData) open(tb testing.TB, skew time.Duration) *refStore {
 	tb.Cleanup(s.cancel)
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	s.number = len(d.handles)
 	d.handles = append(d.handles, s)
 	return s
 }
@@ -91,6 +100,9 @@ func (d *refData) handle(tb testing.TB) idempotency.Store {
 
 // Close implements io.Closer: it ends this handle only.
 func (s *refStore) Close() error {
+	if s.life.Err() != nil && s.has(closeTwiceFails) {
+		return errors.New("close of a closed store")
+	}
 	s.cancel()
 	if s.is(closeEndsAll) {
 		s.mu.Lock()
@@ -115,7 +127,7 @@ func refBackend(mode conformance.TimeMode, bug *mutation, odd *oddity, near []at
 	b.New = func(tb testing.TB) conformance.Namespace {
 		d := &refData{
 			bug: bug, odd: odd, near: near, now: time.Now,
-			rows: map[string]row{}, durable: map[string]row{}, hub: &backend.Hub{}, soonest: farFuture,
+			rows: map[string]row{}, before: map[string]image{}, hub: &backend.Hub{}, soonest: farFuture,
 		}
 		ns := conformance.Namespace{
 			Open:    func(tb testing.TB) idempotency.Store { return d.handle(tb) },
@@ -160,11 +172,13 @@ func (d *refData) restart() {
 		s.cancel()
 	}
 	d.handles = nil
-	for id, before := range d.durable {
-		if before.Status == 0 {
-			delete(d.rows, id)
-		} else {
-			d.rows[id] = before
+	for id, was := range d.before {
+		switch {
+		case was.change == completed && d.has(restartLosesCompletions),
+			was.change == touched && d.has(restartUndoesTouches),
+			was.change == takenOver && d.has(restartUndoesTakeOvers),
+			was.change == removed && d.has(restartUndoesResets):
+			d.rows[id] = was.row
 		}
 	}
 	for id, rec := range d.rows {

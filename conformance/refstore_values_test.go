@@ -30,7 +30,10 @@ func (s *refStore) checkHolder(key, holder string) error {
 		return err
 	}
 	err := backend.ValidateHolder("key", holder)
-	if err == nil || backend.ValidateHolder("key", s.lenient(holder)) == nil || s.has(acceptsAnyHolder) {
+	switch {
+	case err == nil:
+		return s.strictHolder(holder)
+	case backend.ValidateHolder("key", s.lenient(holder)) == nil, s.has(acceptsAnyHolder):
 		return nil
 	}
 	return s.quoting(errorsNameTheHolder, err, holder)
@@ -54,6 +57,9 @@ func (s *refStore) checkPut(key string, e idempotency.Entry, ttl time.Duration) 
 		if _, still := backend.ValidatePut("key", e, ttl); still != nil {
 			return s.quoting(errorsNameTheHolder, err, e.HolderID)
 		}
+	}
+	if err := s.strictHolder(e.HolderID); err != nil {
+		return err
 	}
 	return s.strictClaim(e, ttl)
 }
@@ -183,12 +189,20 @@ func (s *refStore) strictKey(key string) error {
 	return nil
 }
 
+func (s *refStore) strictHolder(holder string) error {
+	if len(holder) > 64 && s.has(refusesLongHolders) || strings.ContainsAny(holder, "{}%*'\\\n") && s.has(refusesOddHolders) {
+		return fmt.Errorf("%w: a limit of the backend's own", idempotency.ErrInvalidHolder)
+	}
+	return nil
+}
+
 func (s *refStore) strictClaim(e idempotency.Entry, ttl time.Duration) error {
 	switch {
 	case ttl > 365*24*time.Hour && s.has(refusesTTLOfYears), ttl < time.Second && s.has(refusesTTLBelowSecond):
 		return fmt.Errorf("%w: a limit of the backend's own", idempotency.ErrInvalidTTL)
-	case (e.Fingerprint == "" || e.SessionID == "") && s.has(refusesEmptyLabels),
-		e.Status == idempotency.Done && s.has(refusesDoneClaims):
+	case max(len(e.Fingerprint), len(e.SessionID)) > 64 && s.has(refusesLongLabels),
+		e.Status == idempotency.Done && s.has(refusesDoneClaims),
+		e.HolderID == "" && s.has(refusesDoneWithoutHolder):
 		return fmt.Errorf("%w: a rule of the backend's own", idempotency.ErrInvalidEntry)
 	}
 	return nil
@@ -199,7 +213,9 @@ func (s *refStore) strictResult(result json.RawMessage) error {
 	switch {
 	case len(result) > 1<<20 && s.has(refusesLargeResults):
 		return idempotency.ErrResultTooLarge
-	case falsy(result) && s.has(refusesFalsyResults),
+	case bytes.Count(result[:min(len(result), 1<<16)], []byte("[")) > 500 && s.has(refusesDeepResults),
+		len(result) < 1<<16 && len(bytes.TrimSpace(result)) < len(result) && s.has(refusesPaddedResults),
+		falsy(result) && s.has(refusesFalsyResults),
 		!has("{") && !has("[") && s.has(refusesScalars),
 		has(`\u0000`) && s.has(refusesNulEscape),
 		(has(`\ud8`) || has(`\uD8`)) && s.has(refusesLoneSurrogates),
@@ -207,110 +223,4 @@ func (s *refStore) strictResult(result json.RawMessage) error {
 		return fmt.Errorf("%w: a rule of the backend's own", idempotency.ErrInvalidResult)
 	}
 	return nil
-}
-
-// id is the identity under which the store keeps a key.
-func (s *refStore) id(key string) string {
-	other := func(id string, m *mutation) bool { return id != key && s.has(m) }
-	if id := strings.ToLower(key); other(id, keysFoldCase) {
-		return id
-	}
-	if id := strings.TrimSpace(key); other(id, keysAreTrimmed) {
-		return id
-	}
-	if id := key[:min(len(key), 255)]; other(id, keysAreTruncated) {
-		return id
-	}
-	if id := strings.ReplaceAll(key, "e\u0301", "\u00e9"); other(id, keysAreNormalized) {
-		return id
-	}
-	if id := strings.ReplaceAll(key, "/", "_"); other(id, keysAreEscapedBadly) {
-		return id
-	}
-	return key
-}
-
-// same compares holders.
-func (s *refStore) same(a, b string) bool {
-	switch {
-	case a == b:
-		return true
-	case a == "" || b == "":
-		return false
-	}
-	return strings.EqualFold(a, b) && s.has(holdersFoldCase) ||
-		strings.TrimSpace(a) == strings.TrimSpace(b) && s.has(holdersAreTrimmed) ||
-		(strings.HasPrefix(a, b) || strings.HasPrefix(b, a)) && s.has(holdersByPrefix)
-}
-
-// in is a result as it is stored.
-func (s *refStore) in(result json.RawMessage) json.RawMessage {
-	if result == nil || s.has(aliasesIn) {
-		return result
-	}
-	result = clone(result)
-	small := len(result) < 1<<16
-	switch {
-	case !small && s.has(resultTruncated):
-		return result[:1<<16-1]
-	case small && s.has(resultThroughFloats):
-		var v any
-		if json.Unmarshal(result, &v) == nil {
-			result, _ = json.Marshal(v)
-		}
-	case small && s.has(resultLosesSurrogates):
-		return redecoded(result)
-	case small && s.has(resultLosesNulEscapes):
-		return bytes.ReplaceAll(result, []byte(`\u0000`), nil)
-	case string(result) == "null" && s.has(resultNullIsNone):
-		return nil
-	case s.has(resultQuoted):
-		result, _ = json.Marshal(string(result))
-	}
-	return s.oddResult(result)
-}
-
-// redecoded is the document after a trip through Go values that keep numbers but not lone surrogates.
-func redecoded(doc json.RawMessage) json.RawMessage {
-	var v any
-	dec := json.NewDecoder(bytes.NewReader(doc))
-	dec.UseNumber()
-	if dec.Decode(&v) != nil {
-		return doc
-	}
-	out, err := json.Marshal(v)
-	if err != nil {
-		return doc
-	}
-	return out
-}
-
-// out is an entry as a caller gets it.
-func (s *refStore) out(e idempotency.Entry) idempotency.Entry {
-	switch {
-	case e.Result == nil && s.has(resultNeverNil):
-		e.Result = json.RawMessage(`null`)
-	case e.Result != nil && !s.has(aliasesOut):
-		e.Result = clone(e.Result)
-	}
-	switch {
-	case e.Result != nil && len(e.Result) < 1<<20 && s.is(spareCapacity):
-		e.Result = append(make(json.RawMessage, 0, len(e.Result)+64), e.Result...)
-	case s.is(utcByAnotherName):
-		return oddTimes(e)
-	}
-	return e
-}
-
-func falsy(result json.RawMessage) bool {
-	switch string(bytes.TrimSpace(result)) {
-	case `null`, `0`, `""`, `false`, `{}`, `[]`:
-		return true
-	}
-	return false
-}
-
-// looksInFlight reports whether the text of the record says that holder is at work, which a result can say too.
-func looksInFlight(r row, holder string) bool {
-	return bytes.Contains(r.Result, []byte(`"status":"IN_FLIGHT"`)) && bytes.Contains(r.Result, []byte(`"`+holder+`"`))
 }
