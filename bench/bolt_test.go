@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -304,6 +305,29 @@ func BenchmarkBoltTouch(b *testing.B) {
 				return err
 			}, boltFloor(b, 0))
 		})
+	}
+}
+
+// BenchmarkBoltOpen opens a file with a million entries that is in the page cache.
+func BenchmarkBoltOpen(b *testing.B) {
+	s, db := boltStore(b, million, time.Hour)
+	path := db.Path()
+	if err := errors.Join(s.Close(), db.Close()); err != nil {
+		b.Fatal(err)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.SetBytes(info.Size())
+	for b.Loop() {
+		s, err := bolt.Open(path)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
 

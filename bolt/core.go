@@ -16,6 +16,8 @@ type core struct {
 	bucket []byte
 	seed   [seedSize]byte
 	broken atomic.Bool // a panic may have left locks of bbolt held
+	once   sync.Once
+	unfit  error // why it could not be loaded; set once
 
 	recent recent
 
@@ -46,25 +48,39 @@ type coreID struct {
 // tell whether the database is broken.
 func coreOf(db *bbolt.DB, bucket string, foreign func(*bbolt.Tx) error) (*core, error) {
 	id := coreID{weak.Make(db), bucket}
+	c := register(id, func() *core {
+		c := &core{db: db, bucket: []byte(bucket)}
+		c.recent.size, c.recent.young = generationSize, newGeneration()
+		return c
+	})
+	// Not under the registry's lock: it may have to wait for a writer of this database.
+	c.once.Do(func() { c.unfit = c.prepare(foreign) })
+	if c.unfit != nil {
+		unregister(id, c)
+		return c, c.unfit
+	}
+	return c, c.view(func(*reading) error { return nil }) // it may have been closed or broken meanwhile
+}
+
+func register(id coreID, fresh func() *core) *core {
 	coresMu.Lock()
 	defer coresMu.Unlock()
 	if c := cores[id].Value(); c != nil {
-		return c, c.view(func(*reading) error { return nil }) // it may have been closed or broken meanwhile
+		return c
 	}
-	c := &core{db: db, bucket: []byte(bucket)}
-	c.recent.size, c.recent.young = generationSize, newGeneration()
-	if err := c.prepare(foreign); err != nil {
-		return c, err
-	}
+	c := fresh()
 	cores[id] = weak.Make(c)
-	runtime.AddCleanup(c, func(id coreID) {
-		coresMu.Lock()
-		defer coresMu.Unlock()
-		if cores[id].Value() == nil {
-			delete(cores, id)
-		}
-	}, id)
-	return c, nil
+	runtime.AddCleanup(c, func(id coreID) { unregister(id, nil) }, id)
+	return c
+}
+
+// unregister forgets c, or what was collected.
+func unregister(id coreID, c *core) {
+	coresMu.Lock()
+	defer coresMu.Unlock()
+	if cores[id].Value() == c {
+		delete(cores, id)
+	}
 }
 
 func (c *core) join(s *Store) {

@@ -79,62 +79,78 @@ func (c *core) hash(key string) uint64 {
 	return binary.BigEndian.Uint64(sum[:])
 }
 
-// prepare creates the layout in a database without it, checks the format of one that has it, and loads what is recent.
+// prepare loads what is recent, or creates the layout in a database without it.
 func (c *core) prepare(foreign func(*bbolt.Tx) error) error {
-	tx, err := c.begin(true)
+	err := c.transact(false, func(tx *bbolt.Tx) error {
+		if tx.Bucket(c.bucket) == nil {
+			return errNoLayout
+		}
+		return c.load(tx)
+	})
+	if !errors.Is(err, errNoLayout) {
+		return err
+	}
+	return c.transact(true, func(tx *bbolt.Tx) error {
+		if err := foreign(tx); err != nil {
+			return err
+		}
+		if err := create(tx, c.bucket); err != nil {
+			return err
+		}
+		return c.load(tx)
+	})
+}
+
+var errNoLayout = errors.New("no layout")
+
+func (c *core) transact(writable bool, fn func(tx *bbolt.Tx) error) error {
+	tx, err := c.begin(writable)
 	if err != nil {
 		return err
 	}
 	defer c.end(tx)
-	var created bool
-	err = guard(func() error {
-		top := tx.Bucket(c.bucket)
-		if top == nil {
-			if err := foreign(tx); err != nil {
-				return err
-			}
-			created = true
-			if top, err = create(tx, c.bucket); err != nil {
-				return err
-			}
-		}
-		format := top.Get(formatName)
-		switch {
-		case len(format) != 1+seedSize:
-			return fmt.Errorf("%w: its bucket was not made by this package", ErrDamaged)
-		case format[0] != formatVersion:
-			return fmt.Errorf("%w: format version %d, this program reads version %d", ErrDamaged, format[0], formatVersion)
-		}
-		copy(c.seed[:], format[1:])
-		var r reading
-		if err := r.attach(c, tx); err != nil {
+	return guard(func() error {
+		if err := fn(tx); err != nil || !writable {
 			return err
 		}
-		if err := r.openAll(); err != nil {
-			return err
-		}
-		return r.loadRecent(c)
+		return tx.Commit()
 	})
-	if err != nil || !created {
-		return err
-	}
-	return guard(tx.Commit)
 }
 
-func create(tx *bbolt.Tx, name []byte) (*bbolt.Bucket, error) {
+// load checks the format and loads what memory must know.
+func (c *core) load(tx *bbolt.Tx) error {
+	var r reading
+	if err := r.attach(c, tx); err != nil {
+		return err
+	}
+	format := r.log.Get(formatName)
+	switch {
+	case len(format) != 1+seedSize:
+		return fmt.Errorf("%w: its bucket was not made by this package", ErrDamaged)
+	case format[0] != formatVersion:
+		return fmt.Errorf("%w: format version %d, this program reads version %d", ErrDamaged, format[0], formatVersion)
+	}
+	copy(c.seed[:], format[1:])
+	if err := r.openAll(); err != nil {
+		return err
+	}
+	return r.loadRecent(c)
+}
+
+func create(tx *bbolt.Tx, name []byte) error {
 	top, err := tx.CreateBucket(name)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for _, sub := range [][]byte{expiryName, indexName, staleName} {
 		if _, err := top.CreateBucket(sub); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	format := make([]byte, 1+seedSize)
 	format[0] = formatVersion
 	rand.Read(format[1:])
-	return top, top.Put(formatName, format)
+	return top.Put(formatName, format)
 }
 
 // onlyOurs refuses a database file that has buckets, but not ours: Open was given the wrong file.
