@@ -31,8 +31,8 @@ type Manager struct {
 	sweepTime *time.Timer
 
 	randomMu sync.Mutex
-	sweepMu  sync.Mutex          // one sweep at a time
-	told     map[string]struct{} // kept holders that OnHolderLost knows of, by holder ID
+	sweepMu  sync.Mutex // one sweep at a time
+	told     tellings
 }
 
 // New makes a manager over store. An option that makes no sense is not lost: Err returns it, and so does every call,
@@ -40,7 +40,7 @@ type Manager struct {
 func New(store Store, opts ...Option) *Manager {
 	m := &Manager{
 		raw: store, store: store, cfg: defaultConfig(),
-		closing: make(chan struct{}), claims: make(map[*Claim]struct{}), told: make(map[string]struct{}),
+		closing: make(chan struct{}), claims: make(map[*Claim]struct{}),
 	}
 	for _, o := range opts {
 		o.applyManager(&m.cfg)

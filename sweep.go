@@ -3,8 +3,10 @@ package idempotency
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -34,7 +36,9 @@ func (m *Manager) Sweep(ctx context.Context) (SweepReport, error) {
 	m.sweepMu.Lock()
 	defer m.sweepMu.Unlock()
 	var rep SweepReport
+	m.told.begin()
 	err := m.sweepLost(ctx, &rep)
+	m.told.end(err == nil)
 	if err == nil {
 		rep.Expired, err = m.store.SweepExpired(ctx, time.Time{})
 	}
@@ -46,7 +50,6 @@ func (m *Manager) Sweep(ctx context.Context) (SweepReport, error) {
 }
 
 func (m *Manager) sweepLost(ctx context.Context, rep *SweepReport) error {
-	told := make(map[string]struct{})
 	for limit := sweepPage; ; {
 		now, err := m.store.Now(ctx)
 		if err != nil {
@@ -58,12 +61,12 @@ func (m *Manager) sweepLost(ctx context.Context, rep *SweepReport) error {
 		}
 		reset := rep.Reset
 		for _, e := range stale {
-			if err := m.sweepHolder(ctx, e, now, told, rep); err != nil {
+			if err := m.sweepHolder(ctx, e, now, rep); err != nil {
 				return err
 			}
 		}
 		if len(stale) < limit {
-			break // all were seen
+			return nil // all were seen
 		}
 		// A full page. Those that stay (a longer lease, a policy that keeps) stand in front of the next: look further.
 		if rep.Reset-reset < len(stale) {
@@ -73,26 +76,20 @@ func (m *Manager) sweepLost(ctx context.Context, rep *SweepReport) error {
 			return ctx.Err()
 		}
 	}
-	m.told = told
-	return nil
 }
 
-// sweepHolder deals with one stale entry. told collects the kept holders of this sweep.
-func (m *Manager) sweepHolder(ctx context.Context, e Entry, now time.Time, told map[string]struct{}, rep *SweepReport) error {
+// sweepHolder deals with one stale entry.
+func (m *Manager) sweepHolder(ctx context.Context, e Entry, now time.Time, rep *SweepReport) error {
 	cutoff := now.Add(-max(m.cfg.call.lease, e.Lease))
 	if !e.TouchedAt.Before(cutoff) {
 		return nil // silent, but no longer than it asked to be allowed
 	}
 	if m.cfg.call.policy.keeps || strings.HasSuffix(e.HolderID, keepMark) {
-		_, before := m.told[e.HolderID]
-		_, now := told[e.HolderID]
-		told[e.HolderID] = struct{}{}
-		if !now {
-			rep.Lost++
+		if m.told.seen(e.HolderID) {
+			return nil // on an earlier page of this sweep
 		}
-		if !before && !now {
-			m.holderLost(ctx, e)
-		}
+		rep.Lost++
+		m.holderLost(ctx, e)
 		return nil
 	}
 	ok, err := m.store.CompareAndReset(ctx, e.Key, e.HolderID, cutoff)
@@ -108,11 +105,59 @@ func (m *Manager) sweepHolder(ctx context.Context, e Entry, now time.Time, told 
 	return nil
 }
 
+// holderLost tells of a dead holder, once.
 func (m *Manager) holderLost(ctx context.Context, e Entry) {
+	if !m.told.first(e.HolderID) {
+		return
+	}
 	m.observe(ctx, Event{Kind: EventHolderLost, Attempt: e.Attempt, Fence: e.Fence()})
 	if m.cfg.onHolderLost != nil {
 		m.cfg.onHolderLost(ctx, e)
 	}
+}
+
+// tellings are the holders that were told of and that a sweep may meet again: those that were dead when the last sweep
+// passed, so a store's kept claims are all that they can grow to.
+type tellings struct {
+	mu      sync.Mutex
+	before  map[string]struct{} // up to the last sweep
+	current map[string]struct{} // in the sweep that is on; nil: none is
+}
+
+func (l *tellings) begin() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.current = make(map[string]struct{})
+}
+
+// end forgets who is gone, unless the sweep has not seen all.
+func (l *tellings) end(all bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !all {
+		maps.Copy(l.current, l.before)
+	}
+	l.before, l.current = l.current, nil
+}
+
+// seen reports whether the sweep that is on has met holder before.
+func (l *tellings) seen(holder string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, ok := l.current[holder]
+	return ok
+}
+
+// first reports whether nobody told of holder yet. From then on somebody has, as far as a sweep may ask.
+func (l *tellings) first(holder string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, before := l.before[holder]
+	_, now := l.current[holder]
+	if l.current != nil {
+		l.current[holder] = struct{}{}
+	}
+	return !before && !now
 }
 
 // nextSweep jitters the interval by half to both sides, so that the processes of a fleet do not sweep in step.
