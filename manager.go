@@ -90,6 +90,9 @@ func (m *Manager) Close(ctx context.Context) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.drained() { // both were ready, and select took this
+		return nil
+	}
 	for c := range m.claims {
 		c.cancel(ErrClosed)
 	}

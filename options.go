@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Defaults of a [Manager].
@@ -198,6 +200,8 @@ func (c *config) check() error {
 	switch {
 	case len(c.holderPrefix) > maxHolderPrefix:
 		return fmt.Errorf("%w: holder prefix of %d bytes, at most %d", ErrInvalidOption, len(c.holderPrefix), maxHolderPrefix)
+	case !utf8.ValidString(c.holderPrefix) || strings.IndexByte(c.holderPrefix, 0) >= 0:
+		return fmt.Errorf("%w: holder prefix is not UTF-8 without NUL", ErrInvalidOption)
 	case c.maxPerKey < 0 || c.maxWaiters < 0:
 		return fmt.Errorf("%w: negative bound on waiters", ErrInvalidOption)
 	case c.retryAttempts < 1:
@@ -206,8 +210,8 @@ func (c *config) check() error {
 		return fmt.Errorf("%w: a back-off needs 0 < Base <= Max", ErrInvalidOption)
 	case c.codec == nil || c.logger == nil:
 		return fmt.Errorf("%w: nil codec or logger", ErrInvalidOption)
-	case c.sweepInterval < 0:
-		return fmt.Errorf("%w: sweep interval of %v", ErrInvalidOption, c.sweepInterval)
+	case c.sweepInterval < 0 || c.sweepInterval > MaxTTL:
+		return fmt.Errorf("%w: sweep interval of %v, want 0 to %v", ErrInvalidOption, c.sweepInterval, MaxTTL)
 	}
 	return c.call.check()
 }

@@ -33,6 +33,9 @@ func (m *Manager) Sweep(ctx context.Context) (SweepReport, error) {
 		return SweepReport{}, ErrClosed
 	}
 	defer end()
+	if m.isClosed() {
+		return SweepReport{}, ErrClosed
+	}
 	m.sweepMu.Lock()
 	defer m.sweepMu.Unlock()
 	var rep SweepReport
