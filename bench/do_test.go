@@ -2,10 +2,12 @@ package bench
 
 import (
 	"context"
+	"path/filepath"
 	"strconv"
 	"testing"
 
 	"go.aimon.at/idempotency"
+	"go.aimon.at/idempotency/bolt"
 	"go.aimon.at/idempotency/memory"
 )
 
@@ -20,6 +22,14 @@ func charge(context.Context) (receipt, error) { return receipt{ID: "ch_1", Amoun
 func BenchmarkDo(b *testing.B) {
 	stores := map[string]func(b *testing.B) idempotency.Store{
 		"memory": func(*testing.B) idempotency.Store { return memory.New() },
+		"bolt": func(b *testing.B) idempotency.Store {
+			s, err := bolt.Open(filepath.Join(b.TempDir(), "keys.db"))
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.Cleanup(func() { _ = s.Close() })
+			return s
+		},
 	}
 	for name, open := range stores {
 		b.Run(name+"/fresh", func(b *testing.B) {
