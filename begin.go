@@ -41,7 +41,8 @@ func (m *Manager) Begin(ctx context.Context, key string, opts ...CallOption) (cl
 		return nil, a.recorded, nil
 	}
 	if err := ctx.Err(); err != nil {
-		go func() { _ = a.claim.Release() }() // nothing ran under it, so nobody need wait for the lease
+		unused := a.claim // nothing ran under it, so nobody need wait for the lease
+		go func() { _ = unused.Release() }()
 		return nil, Entry{}, fmt.Errorf("%w: %w", ErrNotApplied, err)
 	}
 	return a.claim, Entry{}, nil
