@@ -127,3 +127,17 @@ func (s observedStore) SweepExpired(ctx context.Context, now time.Time) (int, er
 	s.report(ctx, "SweepExpired", start, err)
 	return n, err
 }
+
+func (s observedStore) Find(ctx context.Context, key string) (Entry, error) {
+	start := time.Now()
+	e, err := s.Store.Find(ctx, key)
+	s.report(ctx, "Find", start, err)
+	return e, err
+}
+
+func (s observedStore) Now(ctx context.Context) (time.Time, error) {
+	start := time.Now()
+	now, err := s.Store.Now(ctx)
+	s.report(ctx, "Now", start, err)
+	return now, err
+}
