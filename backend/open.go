@@ -38,11 +38,8 @@ func Register(scheme string, open Opener) {
 func Open(ctx context.Context, rawURL string) (idempotency.Store, error) {
 	u, err := url.Parse(rawURL)
 	if err != nil {
-		var ue *url.Error
-		if errors.As(err, &ue) {
-			err = ue.Err // without the URL
-		}
-		return nil, fmt.Errorf("idempotency: open: not a URL: %w", err)
+		// The parser's error quotes what it stumbled over, and that is a password which was not escaped.
+		return nil, errors.New("idempotency: open: not a URL (in a user name or password, special characters are to be escaped)")
 	}
 	openersMu.RLock()
 	open := openers[u.Scheme]
