@@ -35,7 +35,7 @@ func TestDetached(t *testing.T) {
 		if d.Err() != nil || child.Err() != nil {
 			t.Errorf("%v, %v before the deadline", d.Err(), child.Err())
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		for _, ctx := range []context.Context{d, child} {
 			<-ctx.Done()
