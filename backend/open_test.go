@@ -3,9 +3,11 @@ package backend_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"go.aimon.at/idempotency"
@@ -13,18 +15,24 @@ import (
 	"go.aimon.at/idempotency/memory"
 )
 
+var schemes atomic.Int32
+
+// newScheme names one that is not taken, also when a test runs again in the same process.
+func newScheme() string { return fmt.Sprint("test-", schemes.Add(1)) }
+
 func TestOpen(t *testing.T) {
 	t.Parallel()
+	scheme := newScheme()
 	var got *url.URL
 	want := memory.New()
-	backend.Register("test-open", func(_ context.Context, u *url.URL) (idempotency.Store, error) {
+	backend.Register(scheme, func(_ context.Context, u *url.URL) (idempotency.Store, error) {
 		got = u
 		return want, nil
 	})
-	if !slices.Contains(backend.Schemes(), "test-open") || !slices.IsSorted(backend.Schemes()) {
+	if !slices.Contains(backend.Schemes(), scheme) || !slices.IsSorted(backend.Schemes()) {
 		t.Fatalf("schemes %v", backend.Schemes())
 	}
-	store, err := backend.Open(t.Context(), "TEST-OPEN://user:pass@host/path?x=1")
+	store, err := backend.Open(t.Context(), strings.ToUpper(scheme)+"://user:pass@host/path?x=1")
 	if err != nil || store != idempotency.Store(want) || got.Host != "host" || got.Path != "/path" || got.RawQuery != "x=1" {
 		t.Fatalf("Open = %v, %v of %v", store, err, got)
 	}
@@ -32,14 +40,15 @@ func TestOpen(t *testing.T) {
 
 func TestOpenFails(t *testing.T) {
 	t.Parallel()
-	backend.Register("test-fails", func(context.Context, *url.URL) (idempotency.Store, error) {
+	scheme := newScheme()
+	backend.Register(scheme, func(context.Context, *url.URL) (idempotency.Store, error) {
 		return nil, errors.New("test: refused")
 	})
 	for _, u := range []string{
-		"", "secret", "nobody://user:secret@host/", "://user:secret@host", "test-fails://user:secret@host/",
-		"test-fails://user:%zzsecret@host/", "test-fails://user:secret/rest@host/", "test-fails://user:sec ret@host",
-		"test-fails://user:secret@ho st/", "test-fails://user:pass@host:secret/", "test-fails://user:secret@host/\x7f", "secret:\n",
-		"1secret://host", "test-fails://[secret", "test-fails://user:secret%@host/",
+		"", "secret", "nobody://user:secret@host/", "://user:secret@host", scheme + "://user:secret@host/",
+		scheme + "://user:%zzsecret@host/", scheme + "://user:secret/rest@host/", scheme + "://user:sec ret@host",
+		scheme + "://user:secret@ho st/", scheme + "://user:pass@host:secret/", scheme + "://user:secret@host/\x7f", "secret:\n",
+		"1secret://host", scheme + "://[secret", scheme + "://user:secret%@host/",
 	} {
 		store, err := backend.Open(t.Context(), u)
 		if err == nil || store != nil {
@@ -56,12 +65,13 @@ func TestOpenFails(t *testing.T) {
 
 func TestRegisterTwicePanics(t *testing.T) {
 	t.Parallel()
+	scheme := newScheme()
 	open := func(context.Context, *url.URL) (idempotency.Store, error) { return nil, nil }
-	backend.Register("test-twice", open)
+	backend.Register(scheme, open)
 	defer func() {
 		if recover() == nil {
 			t.Error("registered twice")
 		}
 	}()
-	backend.Register("test-twice", open)
+	backend.Register(scheme, open)
 }
