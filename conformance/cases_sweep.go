@@ -102,21 +102,28 @@ var sweepCases = []Case{
 		Clauses: []string{"3.8b", "3.1a", "1.5"},
 		Rule:    "A sweep that meets claims over dead entries removes no new claim.",
 		run: func(e *env) {
-			const n = 40
-			for i := range n {
-				e.put(e.key(fmt.Sprint(i)), inFlight("dead"), e.short)
-			}
-			e.expire()
-			e.parallel(n+4, func(i int) {
-				if i >= n {
-					e.sweep(time.Time{})
-					return
+			const n, sweepers = 32, 4
+			for round := range 4 { // the sweepers start early, later, last
+				key := func(i int) string { return e.key(fmt.Sprint(round, "/", i)) }
+				for i := range n {
+					e.put(key(i), inFlight("dead"), e.short)
 				}
-				e.want(e.put(e.key(fmt.Sprint(i)), inFlight("new"), e.long).Inserted, "claim over a dead entry during a sweep: not inserted")
-			})
-			for i := range n {
-				got, found := e.find(e.key(fmt.Sprint(i)))
-				e.want(found && got.HolderID == "new", "a sweep removed a claim that had just replaced a dead entry")
+				e.expire()
+				first := round * n / 4
+				e.parallel(n+sweepers, func(i int) {
+					if i >= first && i < first+sweepers {
+						e.sweep(time.Time{})
+						return
+					}
+					if i >= first {
+						i -= sweepers
+					}
+					e.want(e.put(key(i), inFlight("new"), e.long).Inserted, "claim over a dead entry during a sweep: not inserted")
+				})
+				for i := range n {
+					got, found := e.find(key(i))
+					e.want(found && got.HolderID == "new", "a sweep removed a claim that had just replaced a dead entry")
+				}
 			}
 		},
 	},

@@ -115,6 +115,8 @@ var (
 		"a take-over of a key that nobody holds is a claim")
 	takeOverNeedsCutoff = mutant("take-over-needs-cutoff",
 		"a take-over with a zero cutoff is refused")
+	takeOverOfDoneWaits = mutant("take-over-of-done-waits",
+		"SELECT … FOR UPDATE: a take-over waits for a row that nobody lets go of, whatever its context says")
 	takeOverHidesWinner = mutant("take-over-hides-winner",
 		"a take-over that is refused answers nothing of the live entry")
 	takeOverKeepsLabels = mutant("take-over-keeps-labels",

@@ -40,6 +40,8 @@ func mutant(name, hole string) *mutation {
 
 var rewriteKills = flag.Bool("kills", false, "write testdata/kills.txt anew; read the difference before you believe it")
 
+var everyTrial = flag.Bool("every", false, "try every case on every mutant, also where it can see no difference")
+
 const killsFile = "testdata/kills.txt"
 
 func TestMutantsAreRejected(t *testing.T) {
@@ -53,7 +55,7 @@ func TestMutantsAreRejected(t *testing.T) {
 			t.Run(m.name, func(t *testing.T) {
 				t.Parallel()
 				b := refBackend(conformance.Manual, m, nil, nil)
-				kills, first := rejections(t, b, func(c conformance.Case) bool { return m.declare != nil || near.to(m.number, c) })
+				kills, first := rejections(t, b, func(c conformance.Case) bool { return *everyTrial || m.declare != nil || near.to(m.number, c) })
 				mu.Lock()
 				got[m.name] = kills
 				mu.Unlock()

@@ -34,12 +34,13 @@ func (s *refStore) put(key string, e idempotency.Entry, ttl time.Duration, now t
 	rec := s.claim(old, key, e, 1, ttl, now)
 	if !found && s.has(claimInTwoSteps) || found && s.has(replacesDeadInTwoSteps) {
 		s.gap()
+		defer s.gap() // who was inserted is slow to hear of it
 	}
 	if s.has(lostInsertSaysInserted) {
 		if s.gap(); s.live(s.rows[id], now) {
 			return s.answer(true, rec, now)
 		}
-		defer s.gap() // the winner is slow to hear of it
+		defer s.gap()
 	}
 	s.write(id, &rec, claimed)
 	s.evict(id, now)

@@ -77,6 +77,9 @@ func (s *refStore) takeOver(key, expected string, cutoff time.Time, e idempotenc
 		return s.put(key, e, ttl, now)
 	case !s.live(old, now) && !(found && s.has(reclaimsDead)):
 		return idempotency.PutResult{Now: s.answerNow(now)}
+	case old.Status == idempotency.Done && s.has(takeOverOfDoneWaits):
+		s.mu.Unlock()
+		select {}
 	case s.sameClaim(old, e) && s.has(repeatTakeOverRefused):
 		return s.answer(false, old, now)
 	case s.sameClaim(old, e) && s.has(repeatTakeOverCounts):
