@@ -1,11 +1,46 @@
 package bolt
 
 import (
+	"context"
 	"encoding/binary"
 	"time"
 
 	"go.aimon.at/idempotency/backend"
 )
+
+// sweepStep is how many entries one commit of a sweep removes at most.
+const sweepStep = 200
+
+// SweepExpired implements [idempotency.Store]. Each commit removes at most 200 entries and is queued like any other, so
+// claims get in between, in the same commit.
+func (s *Store) SweepExpired(ctx context.Context, now time.Time) (total int, err error) {
+	const op = "SweepExpired"
+	for {
+		if err := backend.CheckContext(ctx); err != nil {
+			return total, fail(op, err)
+		}
+		n := new(int)
+		err := s.submit(ctx, 0, func(w *writing) (err error) {
+			until := s.now()
+			if !now.IsZero() && now.Before(until) {
+				until = now
+			}
+			if *n, err = w.expire(until, sweepStep); err != nil || *n == sweepStep {
+				return err
+			}
+			tail, err := w.expireTail(until)
+			*n += tail
+			return err
+		})
+		if err != nil {
+			return total, fail(op, err)
+		}
+		total += *n
+		if *n < sweepStep { // what the tail adds to less than a step is all there was
+			return total, nil
+		}
+	}
+}
 
 // expire removes up to limit records that are dead at now, of those that expiry knows, the longest dead first, and returns
 // how many.

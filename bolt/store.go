@@ -14,9 +14,6 @@ import (
 	"go.aimon.at/idempotency/backend"
 )
 
-// sweepStep is how many entries one commit of a sweep removes at most.
-const sweepStep = 500
-
 // Store is a handle on a store in a bbolt database. Its methods are safe for concurrent use.
 type Store struct {
 	core    *core
@@ -257,37 +254,6 @@ func answer[T any](res *T, err error) *T {
 		return new(T)
 	}
 	return res
-}
-
-// SweepExpired implements [idempotency.Store]. Each commit removes at most 500 entries and is queued like any other, so
-// claims get in between, in the same commit.
-func (s *Store) SweepExpired(ctx context.Context, now time.Time) (total int, err error) {
-	const op = "SweepExpired"
-	for {
-		if err := backend.CheckContext(ctx); err != nil {
-			return total, fail(op, err)
-		}
-		n := new(int)
-		err := s.submit(ctx, 0, func(w *writing) (err error) {
-			until := s.now()
-			if !now.IsZero() && now.Before(until) {
-				until = now
-			}
-			if *n, err = w.expire(until, sweepStep); err != nil || *n == sweepStep {
-				return err
-			}
-			tail, err := w.expireTail(until)
-			*n += tail
-			return err
-		})
-		if err != nil {
-			return total, fail(op, err)
-		}
-		total += *n
-		if *n < sweepStep { // what the tail adds to less than a step is all there was
-			return total, nil
-		}
-	}
 }
 
 // Now implements [idempotency.Store].
