@@ -219,7 +219,12 @@ func BenchmarkBoltClaim(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		boltAgainstFloor(b, 64, boltClaim(b.Context(), s), boltFloor(b, million))
+		var claims atomic.Int64
+		claim, before := boltClaim(b.Context(), s), db.Stats()
+		boltAgainstFloor(b, 64, func() error { claims.Add(1); return claim() }, boltFloor(b, million))
+		after := db.Stats()
+		written := after.TxStats.GetWrite() - before.TxStats.GetWrite()
+		b.ReportMetric(float64(written)/float64(claims.Load()), "pages/claim")
 		b.ReportMetric(float64(info.Size())/million, "file-B/entry")
 	})
 }
