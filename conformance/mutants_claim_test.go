@@ -94,6 +94,6 @@ var (
 		"a case-insensitive collation on the holder: Host-A completes for host-a")
 	holdersAreTrimmed = mutant("holders-are-trimmed",
 		"holders are compared without the blanks around them")
-	holdersByPrefix = mutant("holders-by-prefix",
-		"holders are matched by prefix: node-1 passes for node-10")
+	holdersByNode = mutant("holders-by-node",
+		"only the node in a holder ID counts: an attempt passes for another one on the same node")
 )

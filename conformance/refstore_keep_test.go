@@ -39,9 +39,11 @@ func (s *refStore) same(a, b string) bool {
 	case a == "" || b == "":
 		return false
 	}
+	nodeA, _, _ := strings.Cut(a, "/")
+	nodeB, _, _ := strings.Cut(b, "/")
 	return strings.EqualFold(a, b) && s.has(holdersFoldCase) ||
 		strings.TrimSpace(a) == strings.TrimSpace(b) && s.has(holdersAreTrimmed) ||
-		(strings.HasPrefix(a, b) || strings.HasPrefix(b, a)) && s.has(holdersByPrefix)
+		nodeA == nodeB && s.has(holdersByNode)
 }
 
 // in is a result as it is stored.
