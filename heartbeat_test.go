@@ -215,20 +215,19 @@ func TestAnObserverMayEndTheClaimThatIsLost(t *testing.T) {
 func TestTheLeaseCountsFromWhenTheTouchWasSent(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		// One touch takes as long as the fence allows and succeeds: alive counts from when it was sent.
+		// One touch takes as long as the fence allows and succeeds; the next is due at once, and fails.
 		store := link(memory.New())
 		store.once("Touch", slowReply(lease/2))
+		store.on("Touch", dropRequest)
 		c := begin(t, newManager(t, store), key)
 		began := time.Now()
-		time.Sleep(lease/3 + lease/2 + time.Millisecond)
+		time.Sleep(lease/3 + lease/2)
 		synctest.Wait()
 		if n := store.count("Touch"); n != 2 {
 			t.Fatalf("%d touches, want the next at once: a third of the lease is over since the first was sent", n)
 		}
-		store.on("Touch", dropRequest)
 		<-c.Context().Done()
-		want := lease/3 + lease/2 + lease*9/10
-		if got := time.Since(began); got != want {
+		if got, want := time.Since(began), lease/3+lease*9/10; got != want {
 			t.Errorf("fenced after %v, want %v", got, want)
 		}
 		c.Abandon()

@@ -101,6 +101,11 @@ func TestAHolderIsToldOfOnce(t *testing.T) {
 				t.Fatal("no error")
 			}
 		}
+		store.once("FindStaleInFlight", refuse) // nor after one that saw none of them
+		if _, err := m.Sweep(t.Context()); err == nil {
+			t.Fatal("no error")
+		}
+		sweep(t, m, idempotency.SweepReport{Lost: 5})
 		die(t, shared, "first", idempotency.WithPolicy(idempotency.Rerun))
 		time.Sleep(2 * lease)
 		one := newManager(t, store, l.option())

@@ -237,6 +237,30 @@ func TestWaitersWake(t *testing.T) {
 	}
 }
 
+func TestWaitersWakeAtOnceInTheHoldersProcess(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(*idempotency.Claim) error{
+		"completed": func(c *idempotency.Claim) error { return c.Complete("v") },
+		"released":  (*idempotency.Claim).Release,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				slow := idempotency.WithPoll(idempotency.Backoff{Base: 10 * time.Second, Max: 10 * time.Second})
+				m := newManager(t, link(memory.New()), slow)
+				c := begin(t, m, key)
+				dup := start(t.Context(), m, key, gives("v"))
+				time.Sleep(time.Second)
+				ended := time.Now()
+				wantNil(t, end(c))
+				if r := <-dup; r.err != nil || r.Value != "v" || !r.at.Equal(ended) {
+					t.Fatalf("Do = %+v, %v later", r, r.at.Sub(ended))
+				}
+			})
+		})
+	}
+}
+
 func TestWaiterCaps(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ perKey, total, keys, want int }{

@@ -24,9 +24,10 @@ import (
 //	0xff "index"    bucket: hash of key, id   -> nothing
 //	0xff "stale"    bucket: TouchedAt, id     -> nothing, InFlight only
 //
-// Numbers are big endian, so that they sort. In a plain tree of keys every claim lands on a page of its own, and with
-// a million keys a commit of 64 claims writes some 160 pages. Here records are appended: 64 claims share a few pages at
-// the right edge, where the heads of the other buckets are too. The rest is derived from the records and written late:
+// Numbers are big endian, so that they sort. In a plain tree of many keys every claim lands on a page of its own, which
+// is written with each commit, and so is the page above it. Here records are appended: the claims of a commit share a
+// few pages at the right edge, where the heads of the other buckets are too (BenchmarkBoltClaim/million counts the
+// pages). The rest is derived from the records and written late:
 //
 //   - expiry and stale know the ids up to expiry's sequence. The tail above it, a few hundred records at most, is read
 //     where they are asked, and written to them in one go. Most records are Done by then and were never in stale.

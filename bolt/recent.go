@@ -8,7 +8,7 @@ import (
 
 // recent holds in memory the pairs that the index on disk does not hold yet, at most about two generations of them. When
 // the young generation is full and the elder one is written, the young one becomes the elder: it is sorted, and
-// each commit that inserts also writes the next few of its pairs (writing.merge). Sorted, tens of thousands of pairs fall
+// each commit that inserts also writes the next few of its pairs (writing.merge). Sorted, they fall
 // many to a page; one by one, as they come, each would dirty a page of its own.
 //
 // A pair here is a hint that the transaction verifies against its own snapshot of the log. It is added before the commit
@@ -20,8 +20,8 @@ type recent struct {
 	elder *generation // nil once written
 }
 
-// generationSize is how many pairs are collected before they are written. A million pairs are some 11,000 pages, so
-// this makes three or more pairs to a page; in memory a generation takes about 1.5 MB.
+// generationSize is how many pairs are collected before they are written: enough that, sorted, several fall on each page
+// of an index of a million pairs.
 const generationSize = 32 << 10
 
 type generation struct {
