@@ -31,7 +31,8 @@ type Result[T any] struct {
 // Errors. With a value: ErrLeaseLost, fn ended but another took the key first, whose outcome counts; ErrNotRecorded, fn ended
 // but the store could not be reached to record it, so the next caller may run. Without: ErrFingerprintMismatch,
 // [*InFlightError], ErrOutcomeUnknown, [*FinalError], ErrResultUnavailable, ErrReentrant, ErrClosed, ErrInvalid…, fn's
-// error, and the store's. After a store's error fn did not run.
+// error, and the store's. After a store's error fn did not run, nor after ErrLeaseLost that is also ErrNotApplied: the store
+// answered the claim when its lease was over.
 //
 // What is not promised: an effect outside the store may repeat under Rerun after a holder died, or when one was paused
 // for longer than its lease and went on; see the package comment for the bounds and the ways out.
