@@ -1,7 +1,6 @@
 package idempotency_test
 
 import (
-	"context"
 	"testing"
 	"testing/synctest"
 	"time"
