@@ -181,6 +181,9 @@ func (c *callConfig) check() error {
 		}
 		return nil
 	}
+	if p := c.policy; p.name == "" || p.name == "recover" && p.recover == nil {
+		return fmt.Errorf("%w: no policy, or Recover without a function", ErrInvalidOption)
+	}
 	if err := ttl("lease", c.lease); err != nil {
 		return err
 	}

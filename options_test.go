@@ -28,6 +28,8 @@ func TestOptionsThatMakeNoSense(t *testing.T) {
 		"in-flight TTL below lease": idempotency.WithInFlightTTL(time.Second),
 		"negative in-flight TTL":    idempotency.WithInFlightTTL(-time.Second),
 		"endless in-flight TTL":     idempotency.WithInFlightTTL(math.MaxInt64),
+		"no policy":                 idempotency.WithPolicy(idempotency.Policy{}),
+		"recover without function":  idempotency.WithPolicy(idempotency.Recover[int](nil)),
 		"long prefix":               idempotency.WithHolderPrefix(strings.Repeat("p", 201)),
 		"prefix not UTF-8":          idempotency.WithHolderPrefix("\xff"),
 		"prefix with NUL":           idempotency.WithHolderPrefix("a\x00"),

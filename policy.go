@@ -35,9 +35,11 @@ var Hold = Policy{name: "hold", keeps: true, holds: true}
 // An old attempt that is merely paused may still have its effect after ask looked. Entry.Fence of the new claim, given to
 // the resource before looking, closes that gap where the resource can refuse lower fences.
 func Recover[T any](ask func(ctx context.Context, old Entry) (value T, found bool, err error)) Policy {
-	return Policy{name: "recover", keeps: true, recover: func(ctx context.Context, old Entry) (any, bool, error) {
-		return ask(ctx, old)
-	}}
+	p := Policy{name: "recover", keeps: true}
+	if ask != nil { // else the options are refused
+		p.recover = func(ctx context.Context, old Entry) (any, bool, error) { return ask(ctx, old) }
+	}
+	return p
 }
 
 // String returns rerun, hold or recover.
