@@ -22,7 +22,7 @@ type Claim struct {
 	run      claimContext
 	cancel   context.CancelCauseFunc
 	began    time.Time
-	tail     detached // for ending the claim
+	ending   detached // the context of the first try to end the claim
 
 	mu    sync.Mutex
 	ended bool
@@ -119,17 +119,15 @@ func (c *Claim) Release() error {
 		return ErrClosed
 	}
 	defer c.finish()
-	ctx := c.tailContext()
-	defer ctx.end()
 	var released, unknown bool // unknown: an earlier try may have been the one that released
-	err := c.untilSettled(ctx, func() (err error) {
+	err := c.untilSettled(func(ctx context.Context) (err error) {
 		released, err = c.m.store.CompareAndReset(ctx, c.entry.Key, c.entry.HolderID, time.Time{})
 		unknown = unknown || err != nil && !errors.Is(err, ErrNotApplied)
 		return err
 	})
 	switch {
 	case err != nil:
-		c.m.cfg.logger.WarnContext(ctx, "idempotency: a claim could not be released and ends with its lease", "error", err)
+		c.m.cfg.logger.WarnContext(c.caller, "idempotency: a claim could not be released and ends with its lease", "error", err)
 		return err
 	case !released && !unknown:
 		return ErrLeaseLost
@@ -152,10 +150,8 @@ func (c *Claim) record(doc json.RawMessage, outcome Outcome) error {
 		return ErrClosed
 	}
 	defer c.finish()
-	ctx := c.tailContext()
-	defer ctx.end()
 	var ok, late bool
-	err := c.untilSettled(ctx, func() (err error) {
+	err := c.untilSettled(func(ctx context.Context) (err error) {
 		ok, late, err = c.tryRecord(ctx, doc)
 		if errors.Is(err, ErrInvalidResult) || errors.Is(err, ErrResultTooLarge) {
 			doc, outcome = tombstone(notStorable), OutcomeTombstone
@@ -173,7 +169,7 @@ func (c *Claim) record(doc json.RawMessage, outcome Outcome) error {
 		return nil
 	}
 	c.observe(Event{Kind: EventNotRecorded, Err: err})
-	c.m.cfg.logger.ErrorContext(ctx, "idempotency: an outcome was not recorded", "error", err, "attempt", c.entry.Attempt)
+	c.m.cfg.logger.ErrorContext(c.caller, "idempotency: an outcome was not recorded", "error", err, "attempt", c.entry.Attempt)
 	return err
 }
 
@@ -190,26 +186,27 @@ func (c *Claim) tryRecord(ctx context.Context, doc json.RawMessage) (ok, late bo
 	return r.Inserted, true, err
 }
 
-// untilSettled repeats step until it has an answer, the error is not worth repeating, or the claim's last window ends.
-func (c *Claim) untilSettled(ctx context.Context, step func() error) error {
+// untilSettled repeats step until it has an answer, the error is not worth repeating, or the lease ends. A claim that comes
+// late has a heartbeat's time all the same: every write of it is guarded by the holder, so trying is safe. A try may take
+// half of the time that is left, so that one dead connection costs a try and not the outcome.
+func (c *Claim) untilSettled(step func(ctx context.Context) error) error {
+	last := c.alive.Add(c.call.lease)
+	if least := time.Now().Add(c.call.lease / 3); last.Before(least) {
+		last = least
+	}
+	ctx := &c.ending // the usual case, one try, allocates no context
 	for n := 0; ; n++ {
-		err := step()
-		if err == nil || permanent(err) || !sleep(ctx, nil, c.m.cfg.retry.delay(n)) {
+		now := time.Now()
+		ctx.caller, ctx.deadline = c.caller, now.Add(last.Sub(now)/2)
+		err := step(ctx)
+		ctx.end()
+		pause := c.m.cfg.retry.delay(n)
+		if err == nil || permanent(err) || time.Until(last) < pause {
 			return err
 		}
+		time.Sleep(pause)
+		ctx = new(detached)
 	}
-}
-
-// tailContext ends with the lease, but leaves a claim that comes late a heartbeat's time to say so: every write of
-// it is guarded by the holder, so trying is safe.
-func (c *Claim) tailContext() *detached {
-	now := time.Now()
-	deadline := c.alive.Add(c.call.lease)
-	if least := now.Add(c.call.lease / 3); deadline.Before(least) {
-		deadline = least
-	}
-	c.tail.caller, c.tail.deadline = c.caller, deadline
-	return &c.tail
 }
 
 // end stops the heartbeat, also one that hangs; the first call wins.

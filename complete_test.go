@@ -91,7 +91,7 @@ func TestCompletionIsRepeated(t *testing.T) {
 
 func TestStoreDownForHalfALeaseAtTheEnd(t *testing.T) {
 	t.Parallel()
-	for name, inject := range map[string]fault{"requests lost": dropRequest, "refused": refuse} {
+	for name, inject := range map[string]fault{"requests lost": dropRequest, "refused": refuse, "hanging": hang} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {

@@ -78,12 +78,15 @@ func (c *Claim) Fail(err error) error {
 		}
 		return err
 	}
+	var lost bool
 	if c.unknown(err) {
 		c.Abandon()
 	} else {
-		_ = c.Release() // reported by the logger; the lease is the way out
+		// Another error is reported by the logger; the lease is the way out.
+		lost = errors.Is(c.Release(), ErrLeaseLost)
 	}
-	if errors.Is(context.Cause(c.run.Context), ErrLeaseLost) && !errors.Is(err, ErrLeaseLost) {
+	lost = lost || errors.Is(context.Cause(c.run.Context), ErrLeaseLost)
+	if lost && !errors.Is(err, ErrLeaseLost) {
 		return fmt.Errorf("%w: %w", ErrLeaseLost, err)
 	}
 	return err

@@ -98,6 +98,35 @@ func TestAReleaseWhoseReplyIsLostSaysNothingElse(t *testing.T) {
 	})
 }
 
+func TestAReleaseThatHangsCostsATryAndNotTheLease(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		shared := memory.New()
+		store := link(shared)
+		c := begin(t, newManager(t, store), key)
+		store.once("CompareAndReset", hang) // one dead connection; the next is good
+		wantNil(t, c.Release())
+		wantAbsent(t, shared, key)
+	})
+}
+
+func TestAFailureAfterAPauseTellsOfTheLostLease(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		shared := memory.New()
+		store := link(shared)
+		c := begin(t, newManager(t, store), key)
+		// Stopped as by SIGSTOP: no touch is sent, and the work goes on before the timer tells it anything.
+		if ok, err := shared.CompareAndReset(t.Context(), key, c.Entry().HolderID, time.Time{}); !ok || err != nil {
+			t.Fatal(ok, err)
+		}
+		wantNil(t, context.Cause(c.Context()))
+		err := c.Fail(errWork)
+		wantErr(t, err, errWork)
+		wantErr(t, err, idempotency.ErrLeaseLost)
+	})
+}
+
 func TestFinalIsRecorded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
