@@ -53,18 +53,18 @@ func permanent(err error) bool {
 	return false
 }
 
-// again repeats a claim whose first try failed with err, with the same holder, until it has an answer, the attempts
-// are used up or ctx ends, and returns when the answered try was sent. A claim of unknown outcome is resolved by this and by
-// nothing else: a read could come before the delayed request does.
-func (b *bid) again(ctx context.Context, err error, try func() (PutResult, error)) (r PutResult, sent time.Time, _ error) {
-	for n := 1; ; n++ {
-		b.unknown = b.unknown || !errors.Is(err, ErrNotApplied)
-		if n >= b.m.cfg.retryAttempts || permanent(err) || !sleep(ctx, b.m.closing, b.m.cfg.retry.delay(n-1)) {
-			return PutResult{}, sent, err
-		}
+// insist makes a claim's request and repeats it, with the same holder, until it has an answer, the attempts are used up
+// or ctx ends; sent is when the last try was. A request of unknown outcome is resolved by this and by nothing else: a
+// read could come before the delayed request does.
+func (b *bid) insist(ctx context.Context, try func() (PutResult, error)) (r PutResult, sent time.Time, err error) {
+	for n := 0; ; n++ {
 		sent = time.Now()
 		if r, err = try(); err == nil {
 			return r, sent, nil
+		}
+		b.unknown = b.unknown || !errors.Is(err, ErrNotApplied)
+		if n+1 >= b.m.cfg.retryAttempts || permanent(err) || !sleep(ctx, b.m.closing, b.m.cfg.retry.delay(n)) {
+			return PutResult{}, sent, err
 		}
 	}
 }

@@ -27,7 +27,7 @@ func (m *Manager) Begin(ctx context.Context, key string, opts ...CallOption) (cl
 	case m.holdsAlready(ctx, key):
 		return nil, Entry{}, ErrReentrant
 	}
-	b := bid{m: m, call: call, key: key}
+	b := bid{m: m, call: call, key: key, caller: ctx}
 	a := b.run(ctx)
 	if a.err != nil {
 		m.observe(ctx, Event{Kind: EventRefused, Err: a.err})
@@ -53,6 +53,7 @@ type bid struct {
 	m       *Manager
 	call    *callConfig
 	key     string
+	caller  context.Context // what a claim's work runs under; a wait asks the store under one that may end sooner
 	holder  string
 	unknown bool // a request of this bid may have landed, or may still land, unanswered
 }
@@ -100,19 +101,15 @@ func (b *bid) entry() Entry {
 // ask claims the key or finds out who has it, taking over from a holder that was silent for its lease.
 func (b *bid) ask(ctx context.Context) answer {
 	for {
-		sent := time.Now()
-		r, err := b.m.store.PutIfAbsent(ctx, b.key, b.entry(), b.call.claimTTL())
+		r, sent, err := b.insist(ctx, func() (PutResult, error) {
+			return b.m.store.PutIfAbsent(ctx, b.key, b.entry(), b.call.claimTTL())
+		})
 		if err != nil {
-			r, sent, err = b.again(ctx, err, func() (PutResult, error) {
-				return b.m.store.PutIfAbsent(ctx, b.key, b.entry(), b.call.claimTTL())
-			})
-		}
-		if err != nil {
-			b.disown(ctx, false)
+			b.disown(false)
 			return answer{err: err, down: !permanent(err)}
 		}
 		if r.Inserted {
-			return b.hold(ctx, r, sent, nil)
+			return b.hold(r, sent, nil)
 		}
 		if a, vacant := b.judge(ctx, r, sent); !vacant {
 			return a
@@ -136,26 +133,22 @@ func (b *bid) judge(ctx context.Context, r PutResult, sent time.Time) (a answer,
 		case b.call.policy.holds:
 			return answer{err: ErrOutcomeUnknown}, false
 		}
-		sent = time.Now()
-		takeOver := func() (PutResult, error) {
-			return b.m.store.TakeOver(ctx, b.key, e.HolderID, r.Now.Add(-silence), b.entry(), b.call.claimTTL())
-		}
-		next, err := takeOver()
+		cutoff := r.Now.Add(-silence)
+		var err error
+		r, sent, err = b.insist(ctx, func() (PutResult, error) {
+			return b.m.store.TakeOver(ctx, b.key, e.HolderID, cutoff, b.entry(), b.call.claimTTL())
+		})
 		if err != nil {
-			next, sent, err = b.again(ctx, err, takeOver)
-		}
-		if err != nil {
-			b.disown(ctx, true)
+			b.disown(true)
 			return answer{err: err, down: !permanent(err)}, false
 		}
-		if next.Inserted {
+		if r.Inserted {
 			previous := e // only a take-over pays for the copy on the heap
-			return b.hold(ctx, next, sent, &previous), false
+			return b.hold(r, sent, &previous), false
 		}
-		if next.Entry.Status == 0 {
+		if r.Entry.Status == 0 {
 			return answer{}, true
 		}
-		r = next
 	}
 }
 
@@ -169,16 +162,16 @@ func (b *bid) replay(e Entry) answer {
 	return answer{recorded: e}
 }
 
-func (b *bid) hold(ctx context.Context, r PutResult, sent time.Time, previous *Entry) answer {
+func (b *bid) hold(r PutResult, sent time.Time, previous *Entry) answer {
 	// A repeat finds the stamp of the request that landed first: the lease began that much earlier.
 	if age := r.Now.Sub(r.Entry.TouchedAt); age > 0 {
 		sent = sent.Add(-age)
 	}
-	c := newClaim(ctx, b, r.Entry, previous, sent)
+	c := newClaim(b, r.Entry, previous, sent)
 	if err := c.start(); err != nil {
 		c.cancel(err)
 		b.unknown = true
-		b.disown(ctx, previous != nil)
+		b.disown(previous != nil)
 		return answer{err: err}
 	}
 	told := false
@@ -190,9 +183,9 @@ func (b *bid) hold(ctx context.Context, r PutResult, sent time.Time, previous *E
 	kind := EventClaimed
 	if previous != nil {
 		kind = EventTookOver
-		b.m.holderLost(ctx, *previous)
+		b.m.holderLost(b.caller, *previous)
 	}
-	b.m.observe(ctx, Event{Kind: kind, Attempt: r.Entry.Attempt, Fence: r.Entry.Fence()})
+	b.m.observe(b.caller, Event{Kind: kind, Attempt: r.Entry.Attempt, Fence: r.Entry.Fence()})
 	told = true
 	return answer{claim: c}
 }
@@ -207,26 +200,26 @@ func (b *bid) refusal(r *PutResult) *InFlightError {
 // disown gives back, in the background and without a promise, what a request of unknown outcome may have claimed: nothing
 // runs under it, so the next caller need not wait for the lease. Under a policy that keeps, a take-over stays: with it
 // would go the memory of the old attempt.
-func (b *bid) disown(ctx context.Context, tookOver bool) {
+func (b *bid) disown(tookOver bool) {
 	if !b.unknown || tookOver && b.call.policy.keeps {
 		return
 	}
 	end := b.m.chore()
 	if end == nil { // closed meanwhile, and nobody waits for the background any more
-		b.giveBack(ctx)
+		b.giveBack()
 		return
 	}
 	lost := *b // b itself stays on the caller's stack
 	go func() {
 		defer end()
-		lost.giveBack(ctx)
+		lost.giveBack()
 	}()
 }
 
 // giveBack tries for a heartbeat's time, for the store that did not answer may be back by then, or once when the manager
 // is closed.
-func (b *bid) giveBack(ctx context.Context) {
-	d := &detached{caller: ctx, deadline: time.Now().Add(b.call.lease / 3)}
+func (b *bid) giveBack() {
+	d := &detached{caller: b.caller, deadline: time.Now().Add(b.call.lease / 3)}
 	defer d.end()
 	for n := 0; ; n++ {
 		_, err := b.m.store.CompareAndReset(d, b.key, b.holder, time.Time{})

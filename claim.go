@@ -62,10 +62,10 @@ func (m *Manager) holdsAlready(ctx context.Context, key string) bool {
 	return false
 }
 
-func newClaim(ctx context.Context, b *bid, e Entry, previous *Entry, alive time.Time) *Claim {
-	c := &Claim{m: b.m, call: b.call, entry: e, previous: previous, caller: ctx, began: time.Now(), alive: alive}
+func newClaim(b *bid, e Entry, previous *Entry, alive time.Time) *Claim {
+	c := &Claim{m: b.m, call: b.call, entry: e, previous: previous, caller: b.caller, began: time.Now(), alive: alive}
 	c.run.claim = c
-	c.run.Context, c.cancel = context.WithCancelCause(ctx)
+	c.run.Context, c.cancel = context.WithCancelCause(b.caller)
 	return c
 }
 
