@@ -82,7 +82,9 @@ func defaultConfig() config {
 }
 
 // WithLease sets how long a holder may be silent before it counts as dead (default 30 s). It is touched every third
-// of it. A short lease finds a dead holder soon; it must be longer than any pause that a live process may suffer.
+// of it. A short lease finds a dead holder soon; it must be longer than any pause that a live process may suffer. Where the
+// holder and the next caller differ, the longer lease counts. Of the calls that wait for one key in one process a single one
+// asks for all, so a call with a short lease that waits behind one with a long lease notices the death as late as that one.
 func WithLease(d time.Duration) CallOption { return callOption(func(c *callConfig) { c.lease = d }) }
 
 // WithInFlightTTL sets when a claim that nobody touches vanishes by itself: only a backstop behind the lease, 4 leases
@@ -98,7 +100,8 @@ func WithDoneTTL(d time.Duration) CallOption {
 }
 
 // WithWait sets how long a duplicate waits for a live holder before it gets an [*InFlightError]: [Forever] (the default)
-// is until its context ends, 0 refuses at once.
+// is until its context ends, 0 refuses at once. The first request to the store, by which it learns that it is a
+// duplicate, is not part of the wait: where the store may hang, give the context a deadline.
 func WithWait(d time.Duration) CallOption { return callOption(func(c *callConfig) { c.wait = d }) }
 
 // WithPolicy sets what a new holder does about an old one that died: [Rerun] (default), [Hold] or [Recover].

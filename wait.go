@@ -137,16 +137,15 @@ func (b *bid) wait(ctx context.Context, seen *PutResult) answer {
 		return answer{err: b.refusal(&last)}
 	}
 	defer m.waits.leave(b.key, f)
-	m.observe(ctx, Event{Kind: EventWaitStarted})
+	m.observe(b.caller, Event{Kind: EventWaitStarted})
 	defer func(start time.Time) {
-		m.observe(ctx, Event{Kind: EventWaitEnded, Elapsed: time.Since(start)})
+		m.observe(b.caller, Event{Kind: EventWaitEnded, Elapsed: time.Since(start)})
 	}(time.Now())
 
-	var timeout <-chan time.Time
-	if b.call.wait > 0 {
-		t := time.NewTimer(b.call.wait)
-		defer t.Stop()
-		timeout = t.C
+	if b.call.wait > 0 { // bounds the leader's requests too, but no claim that comes of them
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, b.call.wait)
+		defer cancel()
 	}
 	select {
 	case <-f.settled:
@@ -157,16 +156,22 @@ func (b *bid) wait(ctx context.Context, seen *PutResult) answer {
 		case <-f.settled: // by the last leader, before it gave the lead back
 			return b.told(f)
 		default:
-			return b.leadWait(ctx, f, timeout)
+			return b.leadWait(ctx, f)
 		}
-	case <-timeout:
-		last := m.waits.last(f)
-		return answer{err: b.refusal(&last)}
 	case <-ctx.Done():
-		return answer{err: ctx.Err()}
+		return b.gaveUp(f)
 	case <-m.closing:
 		return answer{err: ErrClosed}
 	}
+}
+
+// gaveUp is what a waiter has whose context has ended: its caller's, or its own patience with it.
+func (b *bid) gaveUp(f *flight) answer {
+	if err := b.caller.Err(); err != nil {
+		return answer{err: err}
+	}
+	last := b.m.waits.last(f)
+	return answer{err: b.refusal(&last)}
 }
 
 // told is what a settled flight means to one of its waiters.
@@ -188,18 +193,22 @@ func (b *bid) askThenWait(ctx context.Context) answer {
 }
 
 // leadWait asks the store, on a push or by polling, until the key is recorded or this bid has it.
-func (b *bid) leadWait(ctx context.Context, f *flight, timeout <-chan time.Time) answer {
+func (b *bid) leadWait(ctx context.Context, f *flight) answer {
 	m := b.m
 	pushed, stop := m.watch(ctx, b.key)
 	defer stop()
 	for n := 0; ; n++ {
 		// The first look comes after the watch began, so no change falls between.
 		a := b.ask(ctx)
-		if !a.pending {
+		switch {
+		case a.pending:
+		case a.down && ctx.Err() != nil:
+			return b.gaveUp(f)
+		case a.claim == nil && a.err == nil, a.down:
 			// An error that is the store's, not this caller's, is shared: asking one by one, the last would wait long for it.
-			if a.claim == nil && (a.err == nil || a.down && ctx.Err() == nil) {
-				m.waits.settle(b.key, f, a.recorded, a.err)
-			}
+			m.waits.settle(b.key, f, a.recorded, a.err)
+			return a
+		default: // this caller's claim, or an error that is its own
 			return a
 		}
 		m.waits.update(f, a.seen)
@@ -218,16 +227,15 @@ func (b *bid) leadWait(ctx context.Context, f *flight, timeout <-chan time.Time)
 				pushed = nil
 			}
 		case <-f.poke:
-		case <-timeout:
-			a = answer{err: b.refusal(&a.seen)}
 		case <-ctx.Done():
-			a = answer{err: ctx.Err()}
 		case <-m.closing:
-			a = answer{err: ErrClosed}
 		}
 		t.Stop()
-		if a.err != nil {
-			return a
+		switch {
+		case ctx.Err() != nil:
+			return b.gaveUp(f)
+		case m.isClosed():
+			return answer{err: ErrClosed}
 		}
 	}
 }

@@ -216,6 +216,47 @@ func TestABoundedWait(t *testing.T) {
 	}
 }
 
+func TestABoundedWaitIsNotHeldUpByAStoreThatHangs(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		shared := memory.New()
+		store := link(shared)
+		m := newManager(t, store)
+		run := start(t.Context(), newManager(t, shared), key, takes(time.Minute, "v"))
+		synctest.Wait()
+		began := time.Now()
+		leader := start(t.Context(), m, key, never(t), idempotency.WithWait(10*time.Second))
+		synctest.Wait()
+		behind := start(t.Context(), m, key, never(t))
+		time.Sleep(time.Second)
+		store.once("PutIfAbsent", hang) // one dead connection; the next is good
+		r := <-leader
+		wantErr(t, r.err, idempotency.ErrInFlight)
+		if d := r.at.Sub(began); d != 10*time.Second {
+			t.Fatalf("refused after %v", d)
+		}
+		wantNil(t, (<-run).err)
+		if r := <-behind; r.err != nil || r.Value != "v" {
+			t.Fatalf("Do = %+v", r) // one caller's impatience is not another's error
+		}
+	})
+}
+
+func TestABoundedWaitDoesNotBoundTheWork(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := memory.New()
+		m := newManager(t, store)
+		c := begin(t, m, key)
+		next := start(t.Context(), m, key, takes(time.Hour, "v"), idempotency.WithWait(10*time.Second))
+		time.Sleep(time.Second)
+		wantNil(t, c.Release())
+		if r := <-next; r.err != nil || r.Value != "v" {
+			t.Fatalf("Do = %+v", r)
+		}
+	})
+}
+
 func TestWaitersWake(t *testing.T) {
 	t.Parallel()
 	// How soon a duplicate has the result that another process recorded.
