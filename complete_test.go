@@ -175,52 +175,6 @@ func TestLateCompletion(t *testing.T) {
 	}
 }
 
-func TestCompletionAfterATakeOver(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		shared := memory.New()
-		store := link(shared)
-		old := newManager(t, store)
-		store.on("Touch", dropRequest)
-		run := start(t.Context(), old, key, func(ctx context.Context) (string, error) {
-			time.Sleep(2 * lease) // paused, or deaf to its context
-			wantErr(t, context.Cause(ctx), idempotency.ErrLeaseLost)
-			return "old", nil
-		})
-		synctest.Wait()
-		next := start(t.Context(), newManager(t, shared), key, takes(10*lease, "new"))
-		r := <-run
-		wantErr(t, r.err, idempotency.ErrLeaseLost)
-		if r.Value != "old" || r.Attempt != 1 {
-			t.Fatalf("the old holder's Do = %+v", r)
-		}
-		if n := <-next; n.err != nil || n.Value != "new" || n.Attempt != 2 {
-			t.Fatalf("the new holder's Do = %+v", n)
-		}
-		wantReplay(t, old, key, "new")
-	})
-}
-
-func TestCompletionAfterTheFenceWhenNobodyCame(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		store := link(memory.New())
-		store.on("Touch", dropRequest)
-		m := newManager(t, store)
-		for _, d := range []time.Duration{lease, 3 * lease, 10 * lease} { // silent, dead, expired
-			k := d.String()
-			res, err := idempotency.Do(t.Context(), m, k, func(context.Context) (string, error) {
-				time.Sleep(d)
-				return "v", nil
-			})
-			if err != nil || res.Value != "v" {
-				t.Fatalf("Do = %+v, %v", res, err)
-			}
-			wantReplay(t, m, k, "v")
-		}
-	})
-}
-
 type panicking struct{}
 
 func (panicking) MarshalJSON() ([]byte, error) { panic("no JSON") }

@@ -110,23 +110,6 @@ func TestAReleaseThatHangsCostsATryAndNotTheLease(t *testing.T) {
 	})
 }
 
-func TestAFailureAfterAPauseTellsOfTheLostLease(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		shared := memory.New()
-		store := link(shared)
-		c := begin(t, newManager(t, store), key)
-		// Stopped as by SIGSTOP: no touch is sent, and the work goes on before the timer tells it anything.
-		if ok, err := shared.CompareAndReset(t.Context(), key, c.Entry().HolderID, time.Time{}); !ok || err != nil {
-			t.Fatal(ok, err)
-		}
-		wantNil(t, context.Cause(c.Context()))
-		err := c.Fail(errWork)
-		wantErr(t, err, errWork)
-		wantErr(t, err, idempotency.ErrLeaseLost)
-	})
-}
-
 func TestFinalIsRecorded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

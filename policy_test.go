@@ -3,6 +3,7 @@ package idempotency_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -118,4 +119,67 @@ func TestHoldRefusesUntilSomebodyResolves(t *testing.T) {
 			}
 		})
 	})
+}
+
+// Two processes are configured differently: whose key it is decides nothing but how long its silence is borne.
+func TestManagersOfDifferentLeasesAndPolicies(t *testing.T) {
+	t.Parallel()
+	const short = time.Second
+	found := idempotency.Recover(func(context.Context, idempotency.Entry) (string, bool, error) { return "found", true, nil })
+	all := []idempotency.Policy{idempotency.Rerun, idempotency.Hold, found}
+	type setting struct {
+		lease  time.Duration
+		policy idempotency.Policy
+	}
+	manager := func(t *testing.T, store idempotency.Store, s setting) *idempotency.Manager {
+		return newManager(t, store, idempotency.WithLease(s.lease), idempotency.WithPolicy(s.policy),
+			idempotency.WithInFlightTTL(time.Hour)) // the lease decides here, not its backstop
+	}
+	check := func(t *testing.T, holder, finder setting) {
+		store := memory.New()
+		h, f := manager(t, store, holder), manager(t, store, finder)
+
+		// A holder that lives is left alone, whatever the other thinks of leases.
+		for _, m := range []struct{ works, waits *idempotency.Manager }{{h, f}, {f, h}} {
+			k := fmt.Sprintf("%p", m.works)
+			run := start(t.Context(), m.works, k, takes(10*lease, "v"))
+			synctest.Wait()
+			wantReplay(t, m.waits, k, "v")
+			wantNil(t, (<-run).err)
+		}
+
+		// One that died is found after the longer lease, and the finder's policy counts.
+		begin(t, h, key).Abandon()
+		died := time.Now()
+		for time.Sleep(short); time.Since(died) < lease; time.Sleep(short) {
+			sweep(t, f, idempotency.SweepReport{})
+		}
+		r := <-start(t.Context(), f, key, gives("ran"))
+		if r.at.Sub(died) != lease+time.Microsecond {
+			t.Errorf("found after %v", r.at.Sub(died))
+		}
+		switch finder.policy.String() {
+		case "rerun":
+			if r.err != nil || r.Value != "ran" || r.Attempt != 2 {
+				t.Errorf("Do = %+v", r)
+			}
+		case "recover":
+			if r.err != nil || r.Value != "found" || !r.Replayed {
+				t.Errorf("Do = %+v", r)
+			}
+		case "hold":
+			wantErr(t, r.err, idempotency.ErrOutcomeUnknown)
+		}
+	}
+	for _, theirs := range all {
+		for _, ours := range all {
+			for _, l := range [][2]time.Duration{{short, lease}, {lease, short}} {
+				holder, finder := setting{l[0], theirs}, setting{l[1], ours}
+				t.Run(fmt.Sprintf("%v %v, then %v %v", theirs, l[0], ours, l[1]), func(t *testing.T) {
+					t.Parallel()
+					synctest.Test(t, func(t *testing.T) { check(t, holder, finder) })
+				})
+			}
+		}
+	}
 }
