@@ -21,13 +21,12 @@ type Manager struct {
 
 	waits flights
 
-	closing chan struct{} // closed by Close
+	closing chan struct{} // closed by Close, under mu
+	idle    chan struct{} // closed when, after that, claims and chores are none
 
 	mu        sync.Mutex
-	closed    bool
 	claims    map[*Claim]struct{}
-	chores    int           // background work under way: discards and sweeps
-	idle      chan struct{} // made by Close, closed when claims and chores are none
+	chores    int // background work under way: claims being given back, and sweeps
 	sweepTime *time.Timer
 
 	randomMu sync.Mutex
@@ -40,7 +39,7 @@ type Manager struct {
 func New(store Store, opts ...Option) *Manager {
 	m := &Manager{
 		raw: store, store: store, cfg: defaultConfig(),
-		closing: make(chan struct{}), claims: make(map[*Claim]struct{}),
+		closing: make(chan struct{}), idle: make(chan struct{}), claims: make(map[*Claim]struct{}),
 	}
 	for _, o := range opts {
 		o.applyManager(&m.cfg)
@@ -73,10 +72,8 @@ func (m *Manager) Store() Store { return m.raw }
 // they do then is still recorded if the process lives long enough, and otherwise left to the lease. It may be called again.
 func (m *Manager) Close(ctx context.Context) error {
 	m.mu.Lock()
-	if !m.closed {
-		m.closed = true
+	if !m.isClosed() {
 		close(m.closing)
-		m.idle = make(chan struct{})
 		if m.sweepTime != nil {
 			m.sweepTime.Stop()
 		}
@@ -103,7 +100,7 @@ func (m *Manager) Close(ctx context.Context) error {
 func (m *Manager) track(c *Claim) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.closed {
+	if m.isClosed() {
 		return false
 	}
 	m.claims[c] = struct{}{}
@@ -121,7 +118,7 @@ func (m *Manager) untrack(c *Claim) {
 func (m *Manager) chore() (end func()) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.closed && m.drained() {
+	if m.isClosed() && m.drained() {
 		return nil
 	}
 	m.chores++
@@ -135,13 +132,9 @@ func (m *Manager) chore() (end func()) {
 
 func (m *Manager) drained() bool { return len(m.claims) == 0 && m.chores == 0 }
 
+// checkIdle is called under mu after each step towards the drained state, which is reached once: nothing begins after it.
 func (m *Manager) checkIdle() {
-	if !m.closed || !m.drained() {
-		return
-	}
-	select {
-	case <-m.idle:
-	default:
+	if m.isClosed() && m.drained() {
 		close(m.idle)
 	}
 }

@@ -186,7 +186,7 @@ func (m *Manager) backgroundSweep() {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if !m.closed {
+	if !m.isClosed() {
 		m.sweepTime.Reset(m.nextSweep())
 	}
 }
