@@ -24,12 +24,13 @@ type Claim struct {
 	began    time.Time
 	ending   detached // the context of the first try to end the claim
 
-	mu    sync.Mutex
-	ended bool
-	lost  bool
-	touch *detached // the touch under way, while which the timer is the fence's
-	alive time.Time // from before the last successful touch was sent
-	timer *time.Timer
+	mu         sync.Mutex
+	ended      bool
+	lost       bool
+	unstorable bool      // what Encode gave last is a tombstone
+	touch      *detached // the touch under way, while which the timer is the fence's
+	alive      time.Time // from before the last successful touch was sent
+	timer      *time.Timer
 }
 
 // claimContext lets the work under a claim find it.
@@ -88,29 +89,37 @@ func (c *Claim) Previous() (Entry, bool) {
 // ErrResultUnavailable: the work was done and is not done again. Errors: ErrLeaseLost, another took the key first;
 // ErrNotRecorded, the store could not be reached for as long as the lease lasted.
 func (c *Claim) Complete(value any) error {
-	doc, ok := encodeValue(c.m.cfg.codec, value)
-	if !ok {
-		return c.record(doc, OutcomeTombstone)
-	}
-	return c.record(doc, OutcomeValue)
+	return c.record(encodeValue(c.m.cfg.codec, value))
 }
 
 // Encode returns the document that Complete would record for value, or the tombstone in its place, and for how long, for a
 // store that records it in a transaction of the caller's own. [Claim.Recorded] then ends the claim.
 func (c *Claim) Encode(value any) (doc json.RawMessage, ttl time.Duration) {
-	doc, ok := encodeValue(c.m.cfg.codec, value)
-	if ok && (len(doc) > MaxResultBytes || !json.Valid(doc) || !utf8.Valid(doc)) {
-		doc = tombstone(notStorable)
+	doc, outcome := encodeValue(c.m.cfg.codec, value)
+	if len(doc) > MaxResultBytes || !json.Valid(doc) || !utf8.Valid(doc) {
+		doc, outcome = tombstone(notStorable), OutcomeTombstone
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.unstorable = outcome == OutcomeTombstone
 	return doc, c.call.doneTTL
 }
 
-// Recorded ends a claim whose outcome is already in the store.
+// Recorded ends a claim whose outcome, as Encode gave it, is already in the store.
 func (c *Claim) Recorded() {
 	if c.end() {
-		c.observe(Event{Kind: EventCompleted, Outcome: OutcomeValue})
+		c.observe(Event{Kind: EventCompleted, Outcome: c.encoded()})
 		c.finish()
 	}
+}
+
+func (c *Claim) encoded() Outcome {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.unstorable {
+		return OutcomeTombstone
+	}
+	return OutcomeValue
 }
 
 // Release gives the key back: the work had no effect and the next caller runs. ErrLeaseLost: it was no longer held.
@@ -264,10 +273,9 @@ func (c *Claim) askOldAttempt() (*Claim, Entry, error) {
 	case !found:
 		return c, Entry{}, nil
 	}
-	doc, ok := encodeValue(c.m.cfg.codec, value)
-	outcome := OutcomeRecovered
-	if !ok {
-		outcome = OutcomeTombstone
+	doc, outcome := encodeValue(c.m.cfg.codec, value)
+	if outcome == OutcomeValue {
+		outcome = OutcomeRecovered
 	}
 	if err := c.record(doc, outcome); err != nil {
 		return nil, Entry{}, err

@@ -200,10 +200,13 @@ func TestResultThatCannotBeStored(t *testing.T) {
 			}
 			// Encode, for those who record in a transaction of their own, says the same.
 			c := begin(t, m, "own")
-			defer c.Abandon()
 			doc, _ := c.Encode(v)
 			if len(doc) > 100 || !json.Valid(doc) {
 				t.Fatalf("Encode gave %d bytes", len(doc))
+			}
+			c.Recorded()
+			if done := ev.of(idempotency.EventCompleted); len(done) != 2 || done[1].Outcome != idempotency.OutcomeTombstone {
+				t.Fatalf("events %+v", done)
 			}
 		})
 	}

@@ -6,7 +6,9 @@ import (
 	"fmt"
 )
 
-// Codec turns values into JSON documents and back. A codec of another format can put its bytes into a JSON string.
+// Codec turns values into JSON documents and back. A codec of another format can put its bytes into a JSON string. It must
+// be safe for concurrent use, and Decode must read what earlier versions of the program encoded. v is the function's
+// value for Encode, a pointer to one for Decode.
 type Codec interface {
 	Encode(v any) (json.RawMessage, error)
 	Decode(doc json.RawMessage, v any) error
@@ -48,22 +50,22 @@ func noteDoc(n note) json.RawMessage {
 func finalDoc(e *FinalError) json.RawMessage { return noteDoc(note{Final: &e.Message}) }
 func tombstone(why string) json.RawMessage   { return noteDoc(note{Unavailable: why}) }
 
-// encodeValue makes the document of a value; one that cannot be encoded gives a tombstone and false. A codec that panics
+// encodeValue makes the document of a value; one that cannot be encoded gives a tombstone. A codec that panics
 // counts as one that failed: the work is done, and a panic here would leave it without a record.
-func encodeValue(codec Codec, v any) (doc json.RawMessage, ok bool) {
+func encodeValue(codec Codec, v any) (doc json.RawMessage, outcome Outcome) {
 	defer func() {
 		if recover() != nil {
-			doc, ok = tombstone(notEncodable), false
+			doc, outcome = tombstone(notEncodable), OutcomeTombstone
 		}
 	}()
 	doc, err := codec.Encode(v)
 	if err != nil {
-		return tombstone(notEncodable), false
+		return tombstone(notEncodable), OutcomeTombstone
 	}
 	if hasMark(doc) {
-		return noteDoc(note{Value: doc}), true
+		return noteDoc(note{Value: doc}), OutcomeValue
 	}
-	return doc, true
+	return doc, OutcomeValue
 }
 
 // hasMark reports whether doc is an object with a member called mark, however that name is escaped.
