@@ -83,7 +83,7 @@ func start(ctx context.Context, m *idempotency.Manager, key string, f fn, opts .
 	return c
 }
 
-// first run of fn expected: Do succeeds with want, not replayed.
+// wantRun expects that Do runs its function, which gives want.
 func wantRun(t *testing.T, m *idempotency.Manager, key string, want string, opts ...idempotency.CallOption) {
 	t.Helper()
 	res, err := idempotency.Do(t.Context(), m, key, gives(want), opts...)

@@ -2,7 +2,6 @@ package idempotency_test
 
 import (
 	"context"
-	"fmt"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -259,7 +258,7 @@ func TestAStoreThatFailsWhileDuplicatesWait(t *testing.T) {
 			r := <-d
 			wantErr(t, r.err, idempotency.ErrNotApplied)
 			if late := r.at.Sub(began); late > 10*time.Second {
-				t.Fatal(fmt.Sprint("told after ", late))
+				t.Fatalf("told after %v", late)
 			}
 		}
 		wantNil(t, (<-run).err)

@@ -3,6 +3,7 @@ package idempotency
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"time"
 )
 
@@ -26,6 +27,21 @@ const (
 	EventStoreCall                        // the store was asked; Op, Elapsed, Err
 	EventSwept                            // a sweep ended; Count expired entries removed, Err
 )
+
+var eventNames = [...]string{
+	EventClaimed: "claimed", EventTookOver: "took-over", EventReplayed: "replayed", EventRefused: "refused",
+	EventWaitStarted: "wait-started", EventWaitEnded: "wait-ended", EventHolderLost: "holder-lost",
+	EventLeaseLost: "lease-lost", EventCompleted: "completed", EventReleased: "released", EventAbandoned: "abandoned",
+	EventNotRecorded: "not-recorded", EventStoreCall: "store-call", EventSwept: "swept",
+}
+
+// String returns the event's name, for logs and metrics: claimed, took-over and so on.
+func (k EventKind) String() string {
+	if int(k) < len(eventNames) && eventNames[k] != "" {
+		return eventNames[k]
+	}
+	return fmt.Sprintf("EventKind(%d)", uint8(k))
+}
 
 // Outcome is how a claim was completed.
 type Outcome string

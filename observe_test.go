@@ -16,47 +16,47 @@ import (
 	"go.aimon.at/idempotency/memory"
 )
 
-// path tells the events of one observer as words.
-func (r *events) path() string {
+// take returns the events so far in words, and forgets them.
+func (r *events) take() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var words []string
 	for _, e := range r.all {
+		word := e.Kind.String()
 		switch e.Kind {
-		case idempotency.EventClaimed:
-			words = append(words, fmt.Sprintf("claimed/%d", e.Attempt))
-		case idempotency.EventTookOver:
-			words = append(words, fmt.Sprintf("took-over/%d", e.Attempt))
-		case idempotency.EventReplayed:
-			words = append(words, fmt.Sprintf("replayed/%d", e.Attempt))
-		case idempotency.EventRefused:
-			words = append(words, "refused")
-		case idempotency.EventWaitStarted:
-			words = append(words, "wait")
-		case idempotency.EventWaitEnded:
-			words = append(words, fmt.Sprintf("waited(%v)", e.Elapsed.Round(time.Second)))
-		case idempotency.EventHolderLost:
-			words = append(words, fmt.Sprintf("holder-lost/%d", e.Attempt))
-		case idempotency.EventLeaseLost:
-			words = append(words, fmt.Sprintf("lease-lost/%d(%v)", e.Attempt, e.Elapsed))
-		case idempotency.EventCompleted:
-			words = append(words, fmt.Sprintf("completed/%d(%s)", e.Attempt, e.Outcome))
-		case idempotency.EventReleased:
-			words = append(words, "released")
-		case idempotency.EventAbandoned:
-			words = append(words, "abandoned")
-		case idempotency.EventNotRecorded:
-			words = append(words, "not-recorded")
-		case idempotency.EventSwept:
-			words = append(words, fmt.Sprintf("swept(%d)", e.Count))
 		case idempotency.EventStoreCall:
-			words = append(words, e.Op)
-		default:
-			words = append(words, fmt.Sprintf("unknown event %d", e.Kind))
+			word = e.Op
+		case idempotency.EventClaimed, idempotency.EventTookOver, idempotency.EventReplayed, idempotency.EventHolderLost:
+			word += fmt.Sprintf("/%d", e.Attempt)
+		case idempotency.EventCompleted:
+			word += fmt.Sprintf("/%d(%s)", e.Attempt, e.Outcome)
+		case idempotency.EventLeaseLost:
+			word += fmt.Sprintf("/%d(%v)", e.Attempt, e.Elapsed)
+		case idempotency.EventWaitEnded:
+			word += fmt.Sprintf("(%v)", e.Elapsed.Round(time.Second))
+		case idempotency.EventSwept:
+			word += fmt.Sprintf("(%d)", e.Count)
 		}
+		words = append(words, word)
 	}
 	r.all = nil
 	return strings.Join(words, " ")
+}
+
+func TestEventNames(t *testing.T) {
+	t.Parallel()
+	seen := map[string]bool{}
+	for k := idempotency.EventClaimed; k <= idempotency.EventSwept; k++ {
+		if name := k.String(); seen[name] || strings.Contains(name, "EventKind") {
+			t.Errorf("event %d is called %q", uint8(k), name)
+		}
+		seen[k.String()] = true
+	}
+	for _, none := range []idempotency.EventKind{0, idempotency.EventSwept + 1, 255} {
+		if want := fmt.Sprintf("EventKind(%d)", uint8(none)); none.String() != want {
+			t.Errorf("%q, want %q", none, want)
+		}
+	}
 }
 
 func TestEventsOfEachPath(t *testing.T) {
@@ -68,7 +68,7 @@ func TestEventsOfEachPath(t *testing.T) {
 		expect := func(want string) {
 			t.Helper()
 			synctest.Wait()
-			if got := ev.path(); got != want {
+			if got := ev.take(); got != want {
 				t.Errorf("events %q, want %q", got, want)
 			}
 		}
@@ -106,7 +106,7 @@ func TestEventsOfEachPath(t *testing.T) {
 			idempotency.WithPoll(idempotency.Backoff{Base: time.Hour, Max: time.Hour}))
 		wantReplay(t, slow, "waited", "v")
 		wantNil(t, (<-run).err)
-		expect("PutIfAbsent wait PutIfAbsent PutIfAbsent waited(5s) replayed/1")
+		expect("PutIfAbsent wait-started PutIfAbsent PutIfAbsent wait-ended(5s) replayed/1")
 
 		die(t, shared, "swept")
 		time.Sleep(2 * lease)

@@ -42,9 +42,7 @@ func TestAThousandDuplicates(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				shared, store := memory.New(), link(memory.New())
-				store.store = shared
-				process := newManager(t, connect(shared))
+				m := newManager(t, connect(memory.New()))
 				var runs atomic.Int32
 				count := func(ctx context.Context) (string, error) {
 					runs.Add(1)
@@ -52,7 +50,7 @@ func TestAThousandDuplicates(t *testing.T) {
 				}
 				replies := make([]<-chan reply, 1000)
 				for i := range replies {
-					replies[i] = start(t.Context(), process, key, count)
+					replies[i] = start(t.Context(), m, key, count)
 				}
 				replayed := 0
 				for _, c := range replies {
