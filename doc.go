@@ -18,8 +18,9 @@
 //   - A recorded result is never replaced. Until it expires every caller gets the first one.
 //   - A result that was reached is not lost while the store can be reached: recording goes on when the caller has hung up,
 //     is repeated when replies are lost, and works when the entry is gone and nobody took the key.
-//   - A holder that dies is found: the next caller takes over a lease later, knows that there was an earlier attempt,
-//     and acts by the policy that was chosen for it ([Rerun], [Hold], [Recover]).
+//   - A holder that dies is noticed: a lease later the next caller acts by the policy that was chosen for it. Under
+//     [Hold] and [Recover] it is not forgotten for the done TTL that there was an earlier attempt; under [Rerun] the
+//     sweeper may have freed the key before the next caller comes.
 //
 // # What is not
 //
@@ -30,7 +31,8 @@
 //     wakes, and may have an effect before its code looks at the context. [Entry.Fence] is a number for the resource to
 //     refuse the older holder by.
 //   - "At most one" rests on two bounds: the clocks of holder and store may not differ in rate by more than a tenth, and
-//     work must stop within a tenth of the lease after its context ended. The wall clocks of processes don't matter.
+//     work must stop within a tenth of the lease after its context ended. The wall clocks of processes don't matter, but
+//     the clock of a machine that is suspended stands still, so its holder notices at its next heartbeat only.
 //   - A key is remembered for as long as its done TTL, 24 hours unless set. A request that is repeated later runs again.
 //   - What the store loses is lost: each backend says in its package comment what it survives.
 //

@@ -20,7 +20,8 @@ type Policy struct {
 }
 
 // Rerun takes over and runs the function again. Right for functions whose effect may be repeated, and for those
-// whose effect commits together with the record (bolt.DoTx).
+// whose effect commits together with the record (bolt.DoTx). The claim of a dead holder is removed by a sweep, so the
+// function need not learn that it is not the first: its Attempt is then 1.
 var Rerun = Policy{name: "rerun"}
 
 // Hold answers ErrOutcomeUnknown from then on, until somebody finds out and resolves it with the dead holder's ID (see
