@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 
 	"go.aimon.at/idempotency"
 	"go.aimon.at/idempotency/backend"
@@ -56,10 +57,13 @@ func (s *Store) enqueue(calls []*call) error {
 	// In a database of its own, where nobody else holds the writer lock, the commit takes as long as the disk takes, and the
 	// caller makes it himself: a lone caller is spared two changes of goroutine. Elsewhere he could be
 	// kept waiting beyond his context's end.
-	alone := s.file != nil && c.outside == 0
+	alone := lead && s.file != nil && c.outside == 0
+	if alone {
+		c.lone.Lock()
+	}
 	c.mu.Unlock()
 	switch {
-	case lead && alone:
+	case alone:
 		c.commitOnce()
 	case lead:
 		go c.commitQueue()
@@ -73,6 +77,7 @@ func (c *core) commitOnce() {
 	batch := c.take()
 	c.mu.Unlock()
 	c.finish(batch)
+	c.lone.Unlock()
 	c.mu.Lock()
 	c.committing = len(c.queue) > 0
 	more := c.committing
@@ -151,14 +156,13 @@ func (s *Store) wait(ctx context.Context, call *call) error {
 func (c *core) withdraw(call *call) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for i, other := range c.queue {
-		if other == call {
-			c.queue = append(c.queue[:i:i], c.queue[i+1:]...)
-			call.store.finished(1)
-			return true
-		}
+	i := slices.Index(c.queue, call)
+	if i < 0 {
+		return false
 	}
-	return false
+	c.queue = slices.Delete(c.queue, i, i+1) // in place: a batch that was taken lies before it
+	call.store.finished(1)
+	return true
 }
 
 // errSpoiled: a call failed after it had begun to write.

@@ -20,6 +20,8 @@ type core struct {
 	unfit  error // why it could not be loaded; set once
 
 	recent recent
+	unsure atomic.Pointer[error] // see settle
+	doubt  atomic.Pointer[doubt] // the commit that is being made
 
 	// Of the committing goroutine alone.
 	mergeDebt int
@@ -29,8 +31,9 @@ type core struct {
 	mu         sync.Mutex
 	queue      []*call
 	committing bool
-	outside    int      // transactions of DoTx, which hold the writer lock for as long as they like
-	handles    []*Store // replaced, never changed in place
+	outside    int        // transactions of DoTx, which hold the writer lock for as long as they like
+	lone       sync.Mutex // held by a caller who commits by himself; DoTx waits for it before it takes the writer lock
+	handles    []*Store   // replaced, never changed in place
 }
 
 // cores finds the core of a database without keeping either alive: New promises no Close.

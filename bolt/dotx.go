@@ -87,7 +87,8 @@ func (s *Store) complete(claim *idempotency.Claim, effect func(*bbolt.Tx) (any, 
 	defer s.leave()
 	c, e := s.core, claim.Entry()
 	w := writing{core: c, reading: reading{recent: c.recent.capture()}}
-	txid, ready := 0, false
+	txid, over := 0, func() {}
+	ready := false
 	err := c.managed(func(tx *bbolt.Tx, unguarded func(func() error) error) error {
 		txid = tx.ID()
 		if err := context.Cause(claim.Context()); err != nil {
@@ -124,9 +125,10 @@ func (s *Store) complete(claim *idempotency.Claim, effect func(*bbolt.Tx) (any, 
 		if err := w.replace(id, hash, &old, &rec); err != nil {
 			return fail(op, err)
 		}
-		ready = true
+		ready, over = true, c.inDoubt(txid, w.hashes)
 		return nil
 	})
+	defer over()
 	switch {
 	case err == nil:
 		c.tell(w.notify)
@@ -136,6 +138,7 @@ func (s *Store) complete(claim *idempotency.Claim, effect func(*bbolt.Tx) (any, 
 	case c.neverReached(txid):
 		return fail(op, backend.NotApplied(err))
 	default:
+		c.failedLate(&w, err)
 		return fmt.Errorf("%w: %w", errCommit, err)
 	}
 }
@@ -143,6 +146,9 @@ func (s *Store) complete(claim *idempotency.Claim, effect func(*bbolt.Tx) (any, 
 // managed is db.Update with the protection of update: a panic of bbolt is an error, one of what runs unguarded goes on.
 // Update's own transaction is used because the caller's code sees it: it refuses to be committed by hand.
 func (c *core) managed(fn func(tx *bbolt.Tx, unguarded func(func() error) error) error) (err error) {
+	if err := c.settle(); err != nil {
+		return backend.NotApplied(err)
+	}
 	if c.broken.Load() {
 		return backend.NotApplied(ErrDamaged)
 	}

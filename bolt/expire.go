@@ -90,6 +90,7 @@ func (w *writing) expireTail(now time.Time) (n int, err error) {
 	var found []dead
 	w.entries(w.timed()+1, func(id uint64, rec *backend.Record, unreadable error) bool {
 		if unreadable == nil && !rec.LiveAt(now) {
+			rec.Result = nil // it may be large
 			found = append(found, dead{id, *rec})
 		}
 		return true

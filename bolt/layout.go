@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	mathrand "math/rand/v2"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -88,6 +89,10 @@ func (c *core) prepare(foreign func(*bbolt.Tx) error) error {
 		}
 		return c.load(tx)
 	})
+	if err == nil {
+		c.unsure.Store(new(error)) // a process that was killed may have left what the disk does not have
+		c.catchUp()
+	}
 	if !errors.Is(err, errNoLayout) {
 		return err
 	}
@@ -132,6 +137,7 @@ func (c *core) load(tx *bbolt.Tx) error {
 		return fmt.Errorf("%w: format version %d, this program reads version %d", ErrDamaged, format[0], formatVersion)
 	}
 	copy(c.seed[:], format[1:])
+	c.scrubAt = idKey(mathrand.Uint64()) // anywhere: runs too short for a full round would else never see the end
 	if err := r.openAll(); err != nil {
 		return err
 	}

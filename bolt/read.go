@@ -24,12 +24,21 @@ func (s *Store) view(fn func(r *reading) error) error {
 
 // findLive returns the record of key that is live at now, which must be read before: a record that is dead in a later
 // snapshot was dead at the snapshot's own moment too.
-func (s *Store) findLive(hash uint64, key string, now time.Time) (rec backend.Record, err error) {
-	err = s.view(func(r *reading) (err error) {
-		rec, err = r.live(hash, key, now)
-		return err
-	})
-	return rec, err
+func (s *Store) findLive(ctx context.Context, hash uint64, key string, now time.Time) (rec backend.Record, err error) {
+	for {
+		txid := 0
+		err = s.view(func(r *reading) (err error) {
+			txid = r.log.Tx().ID()
+			rec, err = r.live(hash, key, now)
+			return err
+		})
+		if err != nil {
+			return rec, err
+		}
+		if sure, err := s.core.sure(ctx, txid, hash); err != nil || sure {
+			return rec, err
+		}
+	}
 }
 
 // notBefore returns a time of the clock that is not before t, which was stamped by it after now was read.
@@ -49,7 +58,7 @@ func (s *Store) Find(ctx context.Context, key string) (idempotency.Entry, error)
 	if err := backend.ValidateKey(key); err != nil {
 		return idempotency.Entry{}, fail(op, err)
 	}
-	rec, err := s.findLive(s.core.hash(key), key, s.now())
+	rec, err := s.findLive(ctx, s.core.hash(key), key, s.now())
 	if err != nil {
 		return idempotency.Entry{}, fail(op, err)
 	}
@@ -132,6 +141,7 @@ func (s *Store) List(ctx context.Context, cursor string, limit int) (entries []i
 	if limit <= 0 {
 		limit = defaultLimit
 	}
+	limit = min(limit, 1<<20) // a longer page is none that anybody wants, and twice the limit must stay a number
 	now := s.now()
 	err = s.view(func(r *reading) (failed error) {
 		looked := 0

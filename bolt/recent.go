@@ -126,3 +126,18 @@ func (r *recent) advance(n int, lastID uint64) {
 	slices.SortFunc(g.sorted, func(a, b pair) int { return cmp.Compare(a.hash, b.hash) })
 	r.elder, r.young = g, newGeneration()
 }
+
+// catchUp writes what earlier runs left to write when that is a whole generation, and scrubs for as many removals. A
+// program that never runs for long would else not get to either, and keep more with each run. If it fails, as on a full
+// disk, the commits to come do it.
+func (c *core) catchUp() {
+	if len(c.recent.young.one) < c.recent.size {
+		return
+	}
+	_ = c.update(func(w *writing) error {
+		c.recent.advance(0, w.log.Sequence())
+		w.recent = c.recent.capture()
+		c.mergeDebt, c.scrubDebt = len(w.recent.elder.sorted), scrubPerRemoval*c.recent.size
+		return cmp.Or(w.merge(), w.scrub())
+	})
+}

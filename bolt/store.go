@@ -65,13 +65,18 @@ func (s *Store) Close() error {
 
 // enter counts a transaction that does not go through the queue, so that Close waits for it; leave ends it.
 func (s *Store) enter() error {
-	s.core.mu.Lock()
-	defer s.core.mu.Unlock()
+	c := s.core
+	c.mu.Lock()
 	if s.closed.Load() {
+		c.mu.Unlock()
 		return idempotency.ErrClosed
 	}
 	s.pending++
-	s.core.outside++
+	c.outside++
+	c.mu.Unlock()
+	// A caller who commits by himself and has not begun yet would have to wait for all that the transaction does.
+	c.lone.Lock()
+	defer c.lone.Unlock()
 	return nil
 }
 
@@ -102,7 +107,7 @@ func (s *Store) PutIfAbsent(ctx context.Context, key string, e idempotency.Entry
 	}
 	hash := s.core.hash(key)
 	now := s.now()
-	old, err := s.findLive(hash, key, now)
+	old, err := s.findLive(ctx, hash, key, now)
 	if err == nil {
 		// What was stamped after now was read is judged by a later reading, which may find it dead.
 		now = s.notBefore(now, old.TouchedAt)

@@ -3,6 +3,7 @@ package bolt
 import (
 	"context"
 	"fmt"
+	"math"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -148,6 +149,21 @@ func TestListUnderChange(t *testing.T) {
 	for key, n := range seen {
 		if n > 1 || key[:4] == "goes" {
 			t.Errorf("%s was listed %d times", key, n)
+		}
+	}
+}
+
+// A limit beyond all reason is not one that never ends.
+func TestListWithAnyLimit(t *testing.T) {
+	t.Parallel()
+	s, _ := manualStore(t)
+	claimMany(t, s, "k", 3, time.Hour)
+	for _, limit := range []int{math.MaxInt, math.MaxInt/2 + 1, math.MinInt} {
+		if entries, next, err := s.List(t.Context(), "", limit); err != nil || len(entries) != 3 || next != "" {
+			t.Errorf("limit %d: %d entries, then %q, %v", limit, len(entries), next, err)
+		}
+		if entries, err := s.FindStaleInFlight(t.Context(), s.now().Add(time.Second), limit); err != nil || len(entries) != 3 {
+			t.Errorf("limit %d: %d stale, %v", limit, len(entries), err)
 		}
 	}
 }

@@ -30,9 +30,17 @@ func guard(fn func() error) (err error) {
 	return fn()
 }
 
-// begin starts a transaction. A panic in there leaves locks of bbolt held, so nothing may ask it again: the core is
-// broken from then on, and every caller gets an error instead of waiting for ever.
+// begin starts a transaction on what is surely on the disk.
 func (c *core) begin(writable bool) (tx *bbolt.Tx, err error) {
+	if err := c.settle(); err != nil {
+		return nil, err
+	}
+	return c.beginAnyway(writable)
+}
+
+// beginAnyway starts a transaction. A panic in there leaves locks of bbolt held, so nothing may ask it again: the core is
+// broken from then on, and every caller gets an error instead of waiting for ever.
+func (c *core) beginAnyway(writable bool) (tx *bbolt.Tx, err error) {
 	if c.broken.Load() {
 		return nil, ErrDamaged
 	}
@@ -98,30 +106,22 @@ func (c *core) update(fn func(w *writing) error) error {
 		return nil
 	}
 	if err != nil {
+		c.recent.remove(w.added)
 		return backend.NotApplied(err)
 	}
 	id := tx.ID()
+	defer c.inDoubt(id, w.hashes)()
 	if err := guard(tx.Commit); err != nil {
 		c.end(tx)
 		if c.neverReached(id) {
+			c.recent.remove(w.added)
 			return backend.NotApplied(err)
 		}
+		c.failedLate(&w, err)
 		return err
 	}
 	w.committed()
 	return nil
-}
-
-// neverReached proves that the failed commit of transaction id had no effect: bbolt writes its meta page last, and what
-// a new transaction reads is the page cache, the only source of what may still reach the disk. A full disk fails
-// before the meta page; a failed last fdatasync after it, and proves nothing.
-func (c *core) neverReached(id int) bool {
-	tx, err := c.begin(false)
-	if err != nil {
-		return false
-	}
-	defer c.end(tx)
-	return tx.ID() < id
 }
 
 // fail wraps an error with the operation, once.

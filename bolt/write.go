@@ -27,13 +27,14 @@ type writing struct {
 	core *core
 	reading
 	steps     int // changes so far
-	inserted  int
+	added     []pair
 	merged    int
 	lastID    uint64
 	removed   []pair
 	scrubbed  int // pairs looked at
 	scrubNext []byte
 	notify    []string // keys whose entries changed
+	hashes    []uint64 // of the same
 }
 
 func (w *writing) attach(c *core, tx *bbolt.Tx) error {
@@ -55,13 +56,13 @@ func (w *writing) replace(id, hash uint64, old, rec *backend.Record) error {
 		if id, err = w.log.NextSequence(); err != nil {
 			return err
 		}
-		w.inserted++
+		w.added = append(w.added, pair{hash, id})
 		// Before the commit: a reader that sees the record must know of it.
 		w.core.recent.add(pair{hash, id})
 	} else if err := w.retime(id, old, rec); err != nil {
 		return err
 	}
-	w.notify = append(w.notify, rec.Key)
+	w.changed(rec.Key, hash)
 	return w.log.Put(idKey(id), encodeRecord(rec))
 }
 
@@ -80,8 +81,12 @@ func (w *writing) release(id, hash uint64, old *backend.Record) error {
 	if err := w.index.Delete(pair{hash, id}.key()); err != nil {
 		return err
 	}
-	w.notify = append(w.notify, old.Key)
+	w.changed(old.Key, hash)
 	return w.remove(id, hash, old)
+}
+
+func (w *writing) changed(key string, hash uint64) {
+	w.notify, w.hashes = append(w.notify, key), append(w.hashes, hash)
 }
 
 // retime moves a record in expiry and stale from its old times to its new ones; nil stands for none.
@@ -110,8 +115,8 @@ func (w *writing) retime(id uint64, old, rec *backend.Record) error {
 
 // upkeep does this commit's share of the work that keeps the layout compact.
 func (w *writing) upkeep(now time.Time) error {
-	if w.inserted > 0 {
-		if _, err := w.expire(now, evictPerInsert*w.inserted); err != nil {
+	if inserted := len(w.added); inserted > 0 {
+		if _, err := w.expire(now, evictPerInsert*inserted); err != nil {
 			return err
 		}
 		if err := w.timeTail(); err != nil {
@@ -155,7 +160,7 @@ func (w *writing) merge() error {
 	if elder == nil {
 		return nil
 	}
-	n := w.core.mergeDebt + mergePerInsert*w.inserted
+	n := w.core.mergeDebt + mergePerInsert*len(w.added)
 	if n < min(mergeStep, len(elder.sorted)) {
 		return nil
 	}
@@ -177,9 +182,9 @@ func (w *writing) merge() error {
 // committed tells memory and the watchers what is on disk now.
 func (w *writing) committed() {
 	c := w.core
-	if w.inserted > 0 || w.merged > 0 {
-		c.mergeDebt += mergePerInsert * w.inserted
-		if w.merged > 0 {
+	if len(w.added) > 0 || w.merged > 0 {
+		c.mergeDebt += mergePerInsert * len(w.added)
+		if w.merged > 0 || w.recent.elder == nil { // without an elder generation there is nothing to save up for
 			c.mergeDebt = 0
 		}
 		c.recent.advance(w.merged, w.lastID)
