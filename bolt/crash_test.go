@@ -34,8 +34,12 @@ func TestMain(m *testing.M) {
 		"load": childLoad, "full": childFull, "dotx": childDoTx, "dotx-hang": childDoTxHang,
 	}
 	role := os.Getenv(childRole)
-	if role == "" {
+	switch role {
+	case "":
 		os.Exit(m.Run())
+	case "sync":
+		childSync(os.Getenv(childFile))
+		os.Exit(0)
 	}
 	db, err := bbolt.Open(os.Getenv(childFile), 0o600, &bbolt.Options{Timeout: time.Second, NoFreelistSync: true})
 	if err == nil {
