@@ -30,7 +30,7 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
-setup: ## Install what the tests need beyond Go (the other targets call it)
+setup: ## Install what the tests need beyond Go (test and race call it)
 	@scripts/setup.sh
 
 .PHONY: check

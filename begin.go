@@ -38,8 +38,13 @@ func (m *Manager) Begin(ctx context.Context, key string, opts ...CallOption) (cl
 	}
 	if a.claim == nil {
 		m.observe(ctx, Event{Kind: EventReplayed, Attempt: a.recorded.Attempt, Fence: a.recorded.Fence()})
+		return nil, a.recorded, nil
 	}
-	return a.claim, a.recorded, nil
+	if err := ctx.Err(); err != nil {
+		go func() { _ = a.claim.Release() }() // nothing ran under it, so nobody need wait for the lease
+		return nil, Entry{}, fmt.Errorf("%w: %w", ErrNotApplied, err)
+	}
+	return a.claim, Entry{}, nil
 }
 
 // bid is one caller's try for a key, under one holder ID from the first request to the last.

@@ -21,51 +21,57 @@ func (c *Claim) start() {
 
 func (c *Claim) beat() {
 	sent := time.Now()
-	fence, ok := c.beginTouch(sent)
-	if !ok {
-		return
+	fence, touch, lost := c.beginTouch(sent)
+	if touch {
+		ctx := &detached{caller: c.caller, deadline: fence}
+		held, err := c.m.store.Touch(ctx, c.entry.Key, c.entry.HolderID)
+		ctx.end()
+		lost = c.endTouch(sent, fence, held, err)
+		if err != nil {
+			c.m.cfg.logger.WarnContext(c.caller, "idempotency: a heartbeat failed", "error", err)
+		}
 	}
-	ctx := &detached{caller: c.caller, deadline: fence}
-	defer ctx.end()
-	held, err := c.m.store.Touch(ctx, c.entry.Key, c.entry.HolderID)
-	c.endTouch(sent, fence, held, err)
+	if lost {
+		c.observe(Event{Kind: EventLeaseLost})
+		c.m.cfg.logger.WarnContext(c.caller, "idempotency: a lease was lost", "attempt", c.entry.Attempt)
+	}
 }
 
 // beginTouch decides at a tick: give the claim up, or touch with the timer at the fence.
-func (c *Claim) beginTouch(now time.Time) (fence time.Time, ok bool) {
+func (c *Claim) beginTouch(now time.Time) (fence time.Time, touch, lost bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.ended || c.lost {
-		return fence, false
+		return fence, false, false
 	}
 	fence = c.alive.Add(fenceAfter(c.call.lease))
 	if c.touching || !now.Before(fence) {
 		c.lose()
-		return fence, false
+		return fence, false, true
 	}
 	c.touching = true
 	c.timer.Reset(fence.Sub(now))
-	return fence, true
+	return fence, true, false
 }
 
-func (c *Claim) endTouch(sent, fence time.Time, held bool, err error) {
+func (c *Claim) endTouch(sent, fence time.Time, held bool, err error) (lost bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.ended || c.lost {
-		return
+		return false
 	}
 	c.touching = false
 	switch {
 	case err != nil:
 		// Soon again, jittered; the last try is the tick at the fence, which gives up.
 		c.timer.Reset(min(jitter(c.call.lease/10), max(0, time.Until(fence))))
-		c.m.cfg.logger.WarnContext(c.caller, "idempotency: a heartbeat failed", "error", err)
 	case !held:
 		c.lose()
 	default:
 		c.alive = sent
 		c.timer.Reset(time.Until(sent.Add(c.call.lease / 3)))
 	}
+	return c.lost
 }
 
 // lose cancels the work. The claim still has to be ended by whoever does the work.
@@ -73,6 +79,4 @@ func (c *Claim) lose() {
 	c.lost = true
 	c.timer.Stop()
 	c.cancel(ErrLeaseLost)
-	c.observe(Event{Kind: EventLeaseLost})
-	c.m.cfg.logger.WarnContext(c.caller, "idempotency: a lease was lost", "attempt", c.entry.Attempt)
 }

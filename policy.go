@@ -7,11 +7,9 @@ import (
 // Policy says what to do when a holder died and nobody knows whether its effect happened. The policy that counts is
 // that of the call which finds the dead holder; use one policy for all calls under the same kind of key.
 //
-// | policy  | a duplicate that finds a dead holder    | an effect outside the store may happen |
-// |---------|-----------------------------------------|----------------------------------------|
-// | Rerun   | takes over and runs the function again  | more than once                         |
-// | Hold    | gets ErrOutcomeUnknown                  | at most once                           |
-// | Recover | takes over and asks first               | once, if the answer is right           |
+//   - [Rerun]: takes over and runs the function again. An effect outside the store may happen more than once.
+//   - [Hold]: refuses with ErrOutcomeUnknown. It happens at most once.
+//   - [Recover]: takes over and asks first. It happens once, if the answer is right.
 type Policy struct {
 	name string
 	// keeps: what an attempt did is not to be forgotten, so a dead holder's claim is left for the next caller (and the

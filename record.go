@@ -48,10 +48,16 @@ func noteDoc(n note) json.RawMessage {
 func finalDoc(e *FinalError) json.RawMessage { return noteDoc(note{Final: &e.Message}) }
 func tombstone(why string) json.RawMessage   { return noteDoc(note{Unavailable: why}) }
 
-// encodeValue makes the document of a value; one that cannot be encoded gives a tombstone and false.
-func encodeValue(codec Codec, v any) (json.RawMessage, bool) {
+// encodeValue makes the document of a value; one that cannot be encoded gives a tombstone and false. A codec that panics
+// counts as one that failed: the work is done, and a panic here would leave it without a record.
+func encodeValue(codec Codec, v any) (doc json.RawMessage, ok bool) {
+	defer func() {
+		if recover() != nil {
+			doc, ok = tombstone(notEncodable), false
+		}
+	}()
 	doc, err := codec.Encode(v)
-	if err != nil || !json.Valid(doc) {
+	if err != nil {
 		return tombstone(notEncodable), false
 	}
 	if hasMark(doc) {

@@ -3,6 +3,7 @@ package idempotency
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"time"
 )
@@ -65,8 +66,8 @@ func (m *Manager) sweepLost(ctx context.Context, rep *SweepReport) error {
 			break // all were seen
 		}
 		// A full page. Those that stay (a longer lease, a policy that keeps) stand in front of the next: look further.
-		if kept := len(stale) - (rep.Reset - reset); kept > 0 {
-			limit = kept + sweepPage
+		if rep.Reset-reset < len(stale) {
+			limit *= 2
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -116,7 +117,7 @@ func (m *Manager) holderLost(ctx context.Context, e Entry) {
 
 // nextSweep jitters the interval by half to both sides, so that the processes of a fleet do not sweep in step.
 func (m *Manager) nextSweep() time.Duration {
-	return m.cfg.sweepInterval/2 + 2*(m.cfg.sweepInterval/2-jitter(m.cfg.sweepInterval/2))
+	return m.cfg.sweepInterval/2 + rand.N(m.cfg.sweepInterval+1)
 }
 
 func (m *Manager) backgroundSweep() {

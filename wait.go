@@ -2,6 +2,7 @@ package idempotency
 
 import (
 	"context"
+	"encoding/json"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,6 +28,13 @@ type flight struct {
 	// Guarded by flights.mu.
 	waiters int
 	seen    PutResult // the live holder's entry when the leader last looked
+}
+
+// copyEntry gives each waiter an entry of its own, once it is recorded.
+func (f *flight) copyEntry() Entry {
+	e := f.entry
+	e.Result = append(json.RawMessage(nil), e.Result...)
+	return e
 }
 
 func (w *flights) init(perKey, total int) {
@@ -65,6 +73,7 @@ func (w *flights) join(key string, seen *PutResult) (f *flight, last PutResult, 
 		f.lead <- struct{}{}
 		w.byKey[key] = f
 	}
+	f.seen = *seen
 	f.waiters++
 	w.waiting.Add(1)
 	return f, f.seen, false
@@ -147,12 +156,15 @@ func (b *bid) wait(ctx context.Context, seen *PutResult) answer {
 	}
 	select {
 	case <-f.recorded:
-		e := f.entry
-		e.Result = append([]byte(nil), e.Result...) // every waiter owns its copy
-		return b.replay(e)
+		return b.replay(f.copyEntry())
 	case <-f.lead:
 		defer func() { f.lead <- struct{}{} }()
-		return b.leadWait(ctx, f, timeout)
+		select {
+		case <-f.recorded: // the last leader published before it gave the lead back
+			return b.replay(f.copyEntry())
+		default:
+			return b.leadWait(ctx, f, timeout)
+		}
 	case <-timeout:
 		last := m.waits.last(f)
 		return answer{err: b.refusal(&last)}

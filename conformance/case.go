@@ -27,7 +27,24 @@ type Case struct {
 func Cases() []Case {
 	return slices.Concat(
 		featureCases,
+		modelCases,
+		clockCases,
+		textCases,
+		ttlCases,
+		resultCases,
 		claimCases,
+		lateCases,
+		doneCases,
+		touchCases,
+		resetCases,
+		takeOverCases,
+		staleCases,
+		sweepCases,
+		errorCases,
+		faultCases,
+		watchCases,
+		listCases,
+		batchCases,
 	)
 }
 

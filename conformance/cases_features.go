@@ -10,7 +10,7 @@ import (
 var featureCases = []Case{
 	{
 		Name:    "features/watcher",
-		Clauses: []string{"0"},
+		Clauses: []string{"0.1"},
 		Rule:    "A store is an idempotency.Watcher exactly when its backend declares Features.Watch.",
 		run: func(e *env) {
 			_, has := e.s.(idempotency.Watcher)
@@ -19,7 +19,7 @@ var featureCases = []Case{
 	},
 	{
 		Name:    "features/lister",
-		Clauses: []string{"0"},
+		Clauses: []string{"0.1"},
 		Rule:    "A store is an idempotency.Lister exactly when its backend declares Features.List.",
 		run: func(e *env) {
 			_, has := e.s.(idempotency.Lister)
@@ -28,7 +28,7 @@ var featureCases = []Case{
 	},
 	{
 		Name:    "features/batcher",
-		Clauses: []string{"0"},
+		Clauses: []string{"0.1"},
 		Rule:    "A store is an idempotency.Batcher exactly when its backend declares Features.Batch.",
 		run: func(e *env) {
 			_, has := e.s.(idempotency.Batcher)
@@ -37,7 +37,7 @@ var featureCases = []Case{
 	},
 	{
 		Name:    "features/closer",
-		Clauses: []string{"0"},
+		Clauses: []string{"0.1"},
 		Rule:    "A store is an io.Closer exactly when its backend declares Features.Close.",
 		run: func(e *env) {
 			_, has := e.s.(io.Closer)
@@ -46,7 +46,7 @@ var featureCases = []Case{
 	},
 	{
 		Name:    "features/namespace",
-		Clauses: []string{"0"},
+		Clauses: []string{"0.1"},
 		Rule: "A namespace has Restart, Skewed, Sever and Advance exactly when its backend declares Durable, Skew, Sever and the " +
 			"Manual time mode; StepBack needs Manual.",
 		run: func(e *env) {

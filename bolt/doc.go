@@ -1,0 +1,2 @@
+// Package bolt keeps claims and results in a bbolt file.
+package bolt

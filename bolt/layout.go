@@ -1,0 +1,224 @@
+package bolt
+
+import (
+	"bytes"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"go.aimon.at/idempotency"
+	"go.aimon.at/idempotency/backend"
+)
+
+// The layout. Everything is in one top-level bucket, which holds the key "format" and four buckets:
+//
+//	log     id (8 bytes, growing)             -> record
+//	expiry  ExpiresAt, id                     -> nothing
+//	stale   TouchedAt, id, InFlight only      -> nothing
+//	index   hash of the key (8 bytes), id     -> nothing
+//
+// Numbers are big endian, so that they sort. In a plain tree of keys every claim lands on a page of its own, and with
+// a million keys a commit of 64 claims writes some 160 pages. Here log, expiry and stale grow at their right edges, where
+// 64 claims share a few pages. Only index is in random order, and it is written late and sorted, many pairs to a page:
+// see recent.go. Its sequence is the highest id up to which it is complete; above that, memory knows (and the log itself
+// after a restart). A pair whose record is gone means nothing and is scrubbed away in time, so removing
+// records does not touch random pages either.
+//
+// The idea is that of the log-structured merge tree (O'Neil, Cheng, Gawlick, O'Neil, 1996), with bbolt's pages as
+// its only component on disk.
+var (
+	logName    = []byte("log")
+	expiryName = []byte("expiry")
+	staleName  = []byte("stale")
+	indexName  = []byte("index")
+	formatName = []byte("format")
+)
+
+const (
+	formatVersion = 1
+	seedSize      = 16
+)
+
+// pair says that the record with this id may be the one of a key with this hash.
+type pair struct{ hash, id uint64 }
+
+func (p pair) key() []byte { return twoNumbers(p.hash, p.id) }
+
+func twoNumbers(a, b uint64) []byte {
+	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(make([]byte, 0, 16), a), b)
+}
+
+func idKey(id uint64) []byte { return binary.BigEndian.AppendUint64(make([]byte, 0, 8), id) }
+
+// timeKey sorts by time, then id. The sign bit is turned so that times before 1970 sort first.
+func timeKey(t time.Time, id uint64) []byte { return twoNumbers(uint64(t.UnixMicro())^1<<63, id) }
+
+func splitTimeKey(k []byte) (t time.Time, id uint64, err error) {
+	if len(k) != 16 {
+		return t, 0, fmt.Errorf("%w: index key of %d bytes", ErrDamaged, len(k))
+	}
+	at := int64(binary.BigEndian.Uint64(k) ^ 1<<63)
+	return time.UnixMicro(at).UTC(), binary.BigEndian.Uint64(k[8:]), nil
+}
+
+// hash places a key in the index. The seed, random for each store, keeps clients who choose their keys from choosing
+// collisions; those that happen cost a second look and no more.
+func (c *core) hash(key string) uint64 {
+	var buf [seedSize + 128]byte
+	b := append(append(buf[:0], c.seed[:]...), key...)
+	sum := sha256.Sum256(b)
+	return binary.BigEndian.Uint64(sum[:])
+}
+
+// prepare creates the layout in a database without it, checks the format of one that has it, and loads what is recent.
+func (c *core) prepare(foreign func(*bbolt.Tx) error) error {
+	tx, err := c.begin(true)
+	if err != nil {
+		return err
+	}
+	defer c.end(tx)
+	var created bool
+	err = guard(func() error {
+		top := tx.Bucket(c.bucket)
+		if top == nil {
+			if err := foreign(tx); err != nil {
+				return err
+			}
+			created = true
+			if top, err = create(tx, c.bucket); err != nil {
+				return err
+			}
+		}
+		format := top.Get(formatName)
+		switch {
+		case len(format) != 1+seedSize:
+			return fmt.Errorf("%w: its bucket was not made by this package", ErrDamaged)
+		case format[0] != formatVersion:
+			return fmt.Errorf("%w: format version %d, this program reads version %d", ErrDamaged, format[0], formatVersion)
+		}
+		copy(c.seed[:], format[1:])
+		var r reading
+		if err := r.attach(c, tx); err != nil {
+			return err
+		}
+		return r.loadRecent(c)
+	})
+	if err != nil || !created {
+		return err
+	}
+	return guard(tx.Commit)
+}
+
+func create(tx *bbolt.Tx, name []byte) (*bbolt.Bucket, error) {
+	top, err := tx.CreateBucket(name)
+	if err != nil {
+		return nil, err
+	}
+	for _, sub := range [][]byte{logName, expiryName, staleName, indexName} {
+		if _, err := top.CreateBucket(sub); err != nil {
+			return nil, err
+		}
+	}
+	format := make([]byte, 1+seedSize)
+	format[0] = formatVersion
+	rand.Read(format[1:])
+	return top, top.Put(formatName, format)
+}
+
+// onlyOurs refuses a database file that has buckets, but not ours: Open was given the wrong file.
+func onlyOurs(tx *bbolt.Tx) error {
+	if name, _ := tx.Cursor().First(); name != nil {
+		return fmt.Errorf("%w: a database of another program (New takes one that is open already)", ErrDamaged)
+	}
+	return nil
+}
+
+// reading is a transaction on the layout, together with what was recent when it began.
+type reading struct {
+	recent                    captured
+	log, expiry, stale, index *bbolt.Bucket
+}
+
+func (r *reading) attach(c *core, tx *bbolt.Tx) error {
+	top := tx.Bucket(c.bucket)
+	if top == nil {
+		return fmt.Errorf("%w: the store's bucket is gone", ErrDamaged)
+	}
+	r.log, r.expiry, r.stale, r.index = top.Bucket(logName), top.Bucket(expiryName), top.Bucket(staleName), top.Bucket(indexName)
+	if r.log == nil || r.expiry == nil || r.stale == nil || r.index == nil {
+		return fmt.Errorf("%w: a bucket of the store is gone", ErrDamaged)
+	}
+	return nil
+}
+
+// get returns the record with this id; a zero one if there is none.
+func (r *reading) get(id uint64) (backend.Record, error) {
+	v := r.log.Get(idKey(id))
+	if v == nil {
+		return backend.Record{}, nil
+	}
+	rec, err := decodeRecord(v)
+	if err != nil {
+		return rec, fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	return rec, nil
+}
+
+// find returns the record of key, live or dead, and its id; id 0 means that there is none. A snapshot holds at most one
+// record of a key, so the order of looking does not matter.
+func (r *reading) find(hash uint64, key string) (id uint64, rec backend.Record, err error) {
+	var room [4]uint64
+	for _, id := range r.recent.ids(hash, room[:0]) {
+		if rec, err := r.match(id, key); err != nil || rec.Key != "" {
+			return id, rec, err
+		}
+	}
+	prefix := binary.BigEndian.AppendUint64(make([]byte, 0, 8), hash)
+	cur := r.index.Cursor()
+	for k, _ := cur.Seek(prefix); len(k) == 16 && bytes.HasPrefix(k, prefix); k, _ = cur.Next() {
+		id := binary.BigEndian.Uint64(k[8:])
+		if rec, err := r.match(id, key); err != nil || rec.Key != "" {
+			return id, rec, err
+		}
+	}
+	return 0, backend.Record{}, nil
+}
+
+// match returns the record with this id if it is the one of key, else a zero one.
+func (r *reading) match(id uint64, key string) (backend.Record, error) {
+	rec, err := r.get(id)
+	if err != nil || rec.Key != key {
+		return backend.Record{}, err
+	}
+	return rec, nil
+}
+
+// live is find for a record that counts at now; else ErrNotFound.
+func (r *reading) live(hash uint64, key string, now time.Time) (backend.Record, error) {
+	_, rec, err := r.find(hash, key)
+	if err == nil && !rec.LiveAt(now) {
+		err = idempotency.ErrNotFound
+	}
+	return rec, err
+}
+
+// loadRecent rebuilds what memory must know from the part of the log that index does not cover.
+func (r *reading) loadRecent(c *core) error {
+	cur := r.log.Cursor()
+	for k, v := cur.Seek(idKey(r.index.Sequence() + 1)); k != nil; k, v = cur.Next() {
+		rec, err := decodeRecord(v)
+		if errors.Is(err, errRecordChecksum) || len(k) != 8 {
+			continue // its key is lost; the others are not
+		}
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
+		c.recent.add(pair{c.hash(rec.Key), binary.BigEndian.Uint64(k)})
+	}
+	return nil
+}

@@ -1,0 +1,66 @@
+package model
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// TestSameOutcomes applies one list of operations, some of them with values that are against the rules, to every
+// backend and compares the answers and what is stored at the end.
+func TestSameOutcomes(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	rapid.Check(t, func(rt *rapid.T) {
+		ops := drawList(rt)
+		var first []answer
+		for i, b := range backends {
+			store, clock := open(rt, dir, b.open)
+			var answers []answer
+			for _, o := range ops {
+				if o.kind == advance {
+					clock.advance(o.by)
+					answers = append(answers, answer{})
+					continue
+				}
+				answers = append(answers, apply(rt.Context(), store, o))
+			}
+			if i == 0 {
+				first = answers
+				continue
+			}
+			for j, o := range ops {
+				if answers[j] != first[j] {
+					rt.Fatalf("%d of %v\n%v\n%s %+v\n%s %+v", j, ops, o, backends[0].name, first[j], b.name, answers[j])
+				}
+			}
+		}
+	})
+}
+
+// drawList draws operations for clocks that start at the epoch, and ends with a look at everything.
+func drawList(rt *rapid.T) (ops []op) {
+	choose := rapidly(rt)
+	keys := one(choose, fewKeys, manyKeys)
+	at := new(clock)
+	for range rapid.IntRange(1, 60).Draw(rt, "operations") {
+		o := drawOp(choose, one(choose, kinds...), keys, at.now())
+		if o.kind == advance {
+			at.advance(o.by)
+		} else if choose(8) == 0 {
+			o = spoil(choose, o)
+		}
+		ops = append(ops, o)
+	}
+	looked := slices.Clone(keys)
+	for _, o := range ops {
+		looked = append(looked, o.key)
+	}
+	for _, key := range looked {
+		ops = append(ops, op{kind: find, key: key})
+	}
+	future := at.now().Truncate(time.Microsecond).UTC().Add(time.Hour)
+	return append(ops, op{kind: stale, cutoff: future}, op{kind: now})
+}

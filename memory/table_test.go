@@ -1,0 +1,93 @@
+package memory
+
+import (
+	"fmt"
+	"hash/maphash"
+	"math/bits"
+	"math/rand/v2"
+	"testing"
+)
+
+func (p place) forward() uint64 { return bits.Reverse64(p.hash) }
+
+func TestTableAgainstMap(t *testing.T) {
+	t.Parallel()
+	rng := rand.New(rand.NewPCG(1, 2))
+	tab := table{seed: maphash.MakeSeed()}
+	want := map[string]*item{}
+	for range 20_000 {
+		key := fmt.Sprint("key-", rng.IntN(3000))
+		hash := maphash.String(tab.seed, key)
+		it := tab.get(hash, key)
+		if it != want[key] {
+			t.Fatalf("get gives %p, want %p", it, want[key])
+		}
+		switch {
+		case it == nil:
+			it = &item{text: key, keyLen: uint16(len(key))}
+			want[key] = it
+			tab.put(hash, it)
+		case rng.IntN(3) == 0:
+			delete(want, key)
+			tab.remove(hash, it)
+		}
+	}
+	if tab.n != len(want) {
+		t.Fatalf("%d items, want %d", tab.n, len(want))
+	}
+	var last place
+	tab.walk(place{}, func(it *item) bool {
+		p := placeOf(tab.seed, it.key())
+		if p.compare(last) <= 0 {
+			t.Errorf("the walk is out of order")
+		}
+		if want[it.key()] != it {
+			t.Errorf("the walk gives an item that is not in the map")
+		}
+		last = p
+		delete(want, it.key())
+		return true
+	})
+	if len(want) != 0 {
+		t.Errorf("the walk left out %d items", len(want))
+	}
+}
+
+// A bucket's range must be found right at every number of buckets, also between powers of two.
+func TestTableWalkInPagesWhileItGrows(t *testing.T) {
+	t.Parallel()
+	tab := table{seed: maphash.MakeSeed()}
+	add := func(key string) {
+		tab.put(maphash.String(tab.seed, key), &item{text: key, keyLen: uint16(len(key))})
+	}
+	for n := range 300 {
+		add(fmt.Sprint("first-", n))
+	}
+	seen := map[string]int{}
+	var after place
+	for round, end := 0, false; !end; round++ {
+		left := 3
+		end = tab.walk(after, func(it *item) bool {
+			seen[it.key()]++
+			after = placeOf(tab.seed, it.key())
+			left--
+			return left > 0
+		})
+		for n := range 7 {
+			add(fmt.Sprint("later-", round, "-", n))
+		}
+		if round > 10_000 {
+			t.Fatal("the walk does not end")
+		}
+	}
+	for n := range 300 {
+		if got := seen[fmt.Sprint("first-", n)]; got != 1 {
+			t.Errorf("an item that was there all the time was visited %d times", got)
+		}
+	}
+	for key, n := range seen {
+		if n > 1 {
+			t.Errorf("%s was visited %d times", key, n)
+		}
+	}
+}
