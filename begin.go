@@ -106,7 +106,7 @@ func (b *bid) ask(ctx context.Context) answer {
 			})
 		}
 		if err != nil {
-			b.disown(ctx)
+			b.disown(ctx, false)
 			return answer{err: err}
 		}
 		if r.Inserted {
@@ -143,10 +143,7 @@ func (b *bid) judge(ctx context.Context, r PutResult, sent time.Time) (a answer,
 			next, sent, err = b.again(ctx, err, takeOver)
 		}
 		if err != nil {
-			// Under a policy that keeps, an unknown take-over stays: with it would go the memory of the old attempt.
-			if !b.call.policy.keeps {
-				b.disown(ctx)
-			}
+			b.disown(ctx, true)
 			return answer{err: err}, false
 		}
 		if next.Inserted {
@@ -176,12 +173,12 @@ func (b *bid) hold(ctx context.Context, r PutResult, sent time.Time, previous *E
 		sent = sent.Add(-age)
 	}
 	c := newClaim(ctx, b, r.Entry, previous, sent)
-	if !b.m.track(c) {
+	if err := c.start(); err != nil {
+		c.cancel(err)
 		b.unknown = true
-		b.disown(ctx)
-		return answer{err: ErrClosed}
+		b.disown(ctx, previous != nil)
+		return answer{err: err}
 	}
-	c.start()
 	kind := EventClaimed
 	if previous != nil {
 		kind = EventTookOver
@@ -199,22 +196,37 @@ func (b *bid) refusal(r *PutResult) *InFlightError {
 }
 
 // disown gives back, in the background and without a promise, what a request of unknown outcome may have claimed: nothing
-// runs under it, so the next caller need not wait for the lease.
-func (b *bid) disown(ctx context.Context) {
-	if !b.unknown {
+// runs under it, so the next caller need not wait for the lease. Under a policy that keeps, a take-over stays: with it
+// would go the memory of the old attempt.
+func (b *bid) disown(ctx context.Context, tookOver bool) {
+	if !b.unknown || tookOver && b.call.policy.keeps {
 		return
 	}
 	end := b.m.chore()
-	if end == nil {
+	if end == nil { // closed meanwhile, and nobody waits for the background any more
+		b.giveBack(ctx)
 		return
 	}
 	lost := *b // b itself stays on the caller's stack
 	go func() {
 		defer end()
-		d := &detached{caller: ctx, deadline: time.Now().Add(lost.call.lease / 3)}
-		defer d.end()
-		if _, err := lost.m.store.CompareAndReset(d, lost.key, lost.holder, time.Time{}); err == nil {
-			lost.m.waits.hint(lost.key)
-		}
+		lost.giveBack(ctx)
 	}()
+}
+
+// giveBack tries for a heartbeat's time, for the store that did not answer may be back by then, or once when the manager
+// is closed.
+func (b *bid) giveBack(ctx context.Context) {
+	d := &detached{caller: ctx, deadline: time.Now().Add(b.call.lease / 3)}
+	defer d.end()
+	for n := 0; ; n++ {
+		_, err := b.m.store.CompareAndReset(d, b.key, b.holder, time.Time{})
+		if err == nil {
+			b.m.waits.hint(b.key)
+			return
+		}
+		if permanent(err) || !sleep(d, b.m.closing, b.m.cfg.retry.delay(n)) {
+			return
+		}
+	}
 }

@@ -24,12 +24,12 @@ type Claim struct {
 	began    time.Time
 	tail     detached // for ending the claim
 
-	mu       sync.Mutex
-	ended    bool
-	lost     bool
-	touching bool      // a touch is under way and the timer is the fence's
-	alive    time.Time // from before the last successful touch was sent
-	timer    *time.Timer
+	mu    sync.Mutex
+	ended bool
+	lost  bool
+	touch *detached // the touch under way, while which the timer is the fence's
+	alive time.Time // from before the last successful touch was sent
+	timer *time.Timer
 }
 
 // claimContext lets the work under a claim find it.
@@ -211,7 +211,7 @@ func (c *Claim) tailContext() *detached {
 	return &c.tail
 }
 
-// end stops the heartbeat; the first call wins.
+// end stops the heartbeat, also one that hangs; the first call wins.
 func (c *Claim) end() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -219,8 +219,9 @@ func (c *Claim) end() bool {
 		return false
 	}
 	c.ended = true
-	if c.timer != nil {
-		c.timer.Stop()
+	c.timer.Stop()
+	if c.touch != nil {
+		c.touch.end()
 	}
 	return true
 }

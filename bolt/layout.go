@@ -15,28 +15,31 @@ import (
 	"go.aimon.at/idempotency/backend"
 )
 
-// The layout. Everything is in one top-level bucket, which holds the key "format" and four buckets:
+// The layout. Everything is in one top-level bucket, the log:
 //
-//	log     id (8 bytes, growing)             -> record
-//	expiry  ExpiresAt, id                     -> nothing
-//	stale   TouchedAt, id, InFlight only      -> nothing
-//	index   hash of the key (8 bytes), id     -> nothing
+//	id (8 bytes, growing, below 1<<63)        -> record
+//	0xff "expiry"   bucket: ExpiresAt, id     -> nothing
+//	0xff "format"   version and hash seed
+//	0xff "index"    bucket: hash of key, id   -> nothing
+//	0xff "stale"    bucket: TouchedAt, id     -> nothing, InFlight only
 //
 // Numbers are big endian, so that they sort. In a plain tree of keys every claim lands on a page of its own, and with
-// a million keys a commit of 64 claims writes some 160 pages. Here log, expiry and stale grow at their right edges, where
-// 64 claims share a few pages. Only index is in random order, and it is written late and sorted, many pairs to a page:
-// see recent.go. Its sequence is the highest id up to which it is complete; above that, memory knows (and the log itself
-// after a restart). A pair whose record is gone means nothing and is scrubbed away in time, so removing
-// records does not touch random pages either.
+// a million keys a commit of 64 claims writes some 160 pages. Here records are appended: 64 claims share a few pages at
+// the right edge, where the heads of the other buckets are too. The rest is derived from the records and written late:
+//
+//   - expiry and stale know the ids up to expiry's sequence. The tail above it, a few hundred records at most, is read
+//     where they are asked, and written to them in one go. Most records are Done by then and were never in stale.
+//   - index, the only one in random order, knows the ids up to its own sequence. Above that, memory knows, and the log
+//     itself after a restart. It is written sorted, many pairs to a page: see recent.go. A pair whose record is gone
+//     means nothing and is scrubbed away in time, so that removing records touches no random pages either.
 //
 // The idea is that of the log-structured merge tree (O'Neil, Cheng, Gawlick, O'Neil, 1996), with bbolt's pages as
 // its only component on disk.
 var (
-	logName    = []byte("log")
-	expiryName = []byte("expiry")
-	staleName  = []byte("stale")
-	indexName  = []byte("index")
-	formatName = []byte("format")
+	expiryName = []byte("\xffexpiry")
+	formatName = []byte("\xffformat")
+	indexName  = []byte("\xffindex")
+	staleName  = []byte("\xffstale")
 )
 
 const (
@@ -119,7 +122,7 @@ func create(tx *bbolt.Tx, name []byte) (*bbolt.Bucket, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, sub := range [][]byte{logName, expiryName, staleName, indexName} {
+	for _, sub := range [][]byte{expiryName, indexName, staleName} {
 		if _, err := top.CreateBucket(sub); err != nil {
 			return nil, err
 		}
@@ -145,15 +148,32 @@ type reading struct {
 }
 
 func (r *reading) attach(c *core, tx *bbolt.Tx) error {
-	top := tx.Bucket(c.bucket)
-	if top == nil {
+	r.log = tx.Bucket(c.bucket)
+	if r.log == nil {
 		return fmt.Errorf("%w: the store's bucket is gone", ErrDamaged)
 	}
-	r.log, r.expiry, r.stale, r.index = top.Bucket(logName), top.Bucket(expiryName), top.Bucket(staleName), top.Bucket(indexName)
-	if r.log == nil || r.expiry == nil || r.stale == nil || r.index == nil {
+	r.expiry, r.stale, r.index = r.log.Bucket(expiryName), r.log.Bucket(staleName), r.log.Bucket(indexName)
+	if r.expiry == nil || r.stale == nil || r.index == nil {
 		return fmt.Errorf("%w: a bucket of the store is gone", ErrDamaged)
 	}
 	return nil
+}
+
+// timed is the highest id that expiry and stale know.
+func (r *reading) timed() uint64 { return r.expiry.Sequence() }
+
+// entries calls fn for the records from id on, until it returns false. One that can't be read comes with its error.
+func (r *reading) entries(from uint64, fn func(id uint64, rec *backend.Record, err error) bool) {
+	cur := r.log.Cursor()
+	for k, v := cur.Seek(idKey(from)); len(k) == 8; k, v = cur.Next() {
+		rec, err := decodeRecord(v)
+		if err != nil {
+			err = fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
+		if !fn(binary.BigEndian.Uint64(k), &rec, err) {
+			return
+		}
+	}
 }
 
 // get returns the record with this id; a zero one if there is none.
@@ -209,16 +229,15 @@ func (r *reading) live(hash uint64, key string, now time.Time) (backend.Record, 
 
 // loadRecent rebuilds what memory must know from the part of the log that index does not cover.
 func (r *reading) loadRecent(c *core) error {
-	cur := r.log.Cursor()
-	for k, v := cur.Seek(idKey(r.index.Sequence() + 1)); k != nil; k, v = cur.Next() {
-		rec, err := decodeRecord(v)
-		if errors.Is(err, errRecordChecksum) || len(k) != 8 {
-			continue // its key is lost; the others are not
+	var failed error
+	r.entries(r.index.Sequence()+1, func(id uint64, rec *backend.Record, err error) bool {
+		switch {
+		case err == nil:
+			c.recent.add(pair{c.hash(rec.Key), id})
+		case !errors.Is(err, errRecordChecksum): // a record that is altered loses its own key, not the others
+			failed = err
 		}
-		if err != nil {
-			return fmt.Errorf("%w: %w", ErrDamaged, err)
-		}
-		c.recent.add(pair{c.hash(rec.Key), binary.BigEndian.Uint64(k)})
-	}
-	return nil
+		return failed == nil
+	})
+	return failed
 }

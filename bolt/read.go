@@ -3,7 +3,6 @@ package bolt
 import (
 	"cmp"
 	"context"
-	"encoding/binary"
 	"fmt"
 	"slices"
 	"strconv"
@@ -69,25 +68,7 @@ func (s *Store) FindStaleInFlight(ctx context.Context, cutoff time.Time, limit i
 	now := s.now()
 	found := []idempotency.Entry{}
 	err := s.view(func(r *reading) error {
-		cur := r.stale.Cursor()
-		for k, _ := cur.First(); k != nil; k, _ = cur.Next() {
-			touched, id, err := splitTimeKey(k)
-			if err != nil {
-				return err
-			}
-			// Beyond the limit, entries as old as the last one still count: among them it is the key that decides.
-			if !touched.Before(cutoff) || len(found) >= limit && touched.After(found[len(found)-1].TouchedAt) {
-				return nil
-			}
-			rec, err := r.get(id)
-			if err != nil {
-				return err
-			}
-			if rec.LiveAt(now) && rec.Status == idempotency.InFlight && rec.TouchedAt.Equal(touched) {
-				found = append(found, rec.Entry)
-			}
-		}
-		return nil
+		return r.findStale(cutoff, now, limit, func(rec *backend.Record) { found = append(found, rec.Entry) })
 	})
 	if err != nil {
 		return nil, fail(op, err)
@@ -96,6 +77,41 @@ func (s *Store) FindStaleInFlight(ctx context.Context, cutoff time.Time, limit i
 		return cmp.Or(a.TouchedAt.Compare(b.TouchedAt), cmp.Compare(a.Key, b.Key))
 	})
 	return found[:min(limit, len(found))], nil
+}
+
+// findStale calls fn for the stale entries: the oldest of those in stale, as many as were asked for and more where the
+// last are equally old, for among them it is the key that decides; then all in the tail.
+func (r *reading) findStale(cutoff, now time.Time, limit int, fn func(rec *backend.Record)) error {
+	isStale := func(rec *backend.Record) bool {
+		return rec.LiveAt(now) && rec.Status == idempotency.InFlight && rec.TouchedAt.Before(cutoff)
+	}
+	n, last := 0, time.Time{}
+	cur := r.stale.Cursor()
+	for k, _ := cur.First(); k != nil; k, _ = cur.Next() {
+		touched, id, err := splitTimeKey(k)
+		if err != nil {
+			return err
+		}
+		if !touched.Before(cutoff) || n >= limit && touched.After(last) {
+			break
+		}
+		rec, err := r.get(id)
+		if err != nil {
+			return err
+		}
+		if isStale(&rec) {
+			n, last = n+1, touched
+			fn(&rec)
+		}
+	}
+	var failed error
+	r.entries(r.timed()+1, func(_ uint64, rec *backend.Record, err error) bool {
+		if failed = err; err == nil && isStale(rec) {
+			fn(rec)
+		}
+		return failed == nil
+	})
+	return failed
 }
 
 // List implements [idempotency.Lister], in the order in which the keys were first claimed.
@@ -114,24 +130,20 @@ func (s *Store) List(ctx context.Context, cursor string, limit int) (entries []i
 		limit = defaultLimit
 	}
 	now := s.now()
-	err = s.view(func(r *reading) error {
-		cur := r.log.Cursor()
+	err = s.view(func(r *reading) (failed error) {
 		looked := 0
-		for k, v := cur.Seek(idKey(from)); k != nil; k, v = cur.Next() {
+		r.entries(from, func(id uint64, rec *backend.Record, err error) bool {
 			// Dead entries make a page short: a page is a bounded amount of work.
-			if looked++; len(k) == 8 && (len(entries) == limit || looked > 2*limit+defaultLimit) {
-				next = strconv.FormatUint(binary.BigEndian.Uint64(k), 10)
-				return nil
+			if looked++; len(entries) == limit || looked > 2*limit+defaultLimit {
+				next = strconv.FormatUint(id, 10)
+				return false
 			}
-			rec, err := decodeRecord(v)
-			if err != nil {
-				return fmt.Errorf("%w: %w", ErrDamaged, err)
-			}
-			if rec.LiveAt(now) {
+			if failed = err; err == nil && rec.LiveAt(now) {
 				entries = append(entries, rec.Entry)
 			}
-		}
-		return nil
+			return failed == nil
+		})
+		return failed
 	})
 	if err != nil {
 		return nil, "", fail(op, err)

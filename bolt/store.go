@@ -251,14 +251,18 @@ func (s *Store) SweepExpired(ctx context.Context, now time.Time) (total int, err
 			if !now.IsZero() && now.Before(until) {
 				until = now
 			}
-			*n, err = w.expire(until, sweepStep)
+			if *n, err = w.expire(until, sweepStep); err != nil || *n == sweepStep {
+				return err
+			}
+			tail, err := w.expireTail(until)
+			*n += tail
 			return err
 		})
 		if err != nil {
 			return total, fail(op, err)
 		}
 		total += *n
-		if *n < sweepStep {
+		if *n < sweepStep { // what the tail adds to less than a step is all there was
 			return total, nil
 		}
 	}

@@ -1,7 +1,6 @@
 package bolt
 
 import (
-	"encoding/binary"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -15,6 +14,8 @@ const appendFill = 0.9
 
 const (
 	evictPerInsert  = 2    // dead entries dropped for each insert: the store shrinks, but no insert pays for many
+	tailMost        = 256  // so many records may be unknown to expiry and stale
+	tailKeep        = 128  // so many are left when the others are written: they may still be in flight
 	mergePerInsert  = 2    // pairs written for each insert: a generation is written before the next is full
 	mergeStep       = 64   // fewer are not worth the pages
 	scrubPerRemoval = 4    // pairs looked at for each record removed: garbage stays below about a third of index
@@ -47,7 +48,6 @@ func (w *writing) attach(c *core, tx *bbolt.Tx) error {
 func (w *writing) replace(id, hash uint64, old, rec *backend.Record) error {
 	w.steps++
 	if id == 0 {
-		old = nil
 		var err error
 		if id, err = w.log.NextSequence(); err != nil {
 			return err
@@ -55,46 +55,18 @@ func (w *writing) replace(id, hash uint64, old, rec *backend.Record) error {
 		w.inserted++
 		// Before the commit: a reader that sees the record must know of it.
 		w.core.recent.add(pair{hash, id})
-	} else if err := w.dropTimes(id, old, rec); err != nil {
+	} else if err := w.retime(id, old, rec); err != nil {
 		return err
-	}
-	if err := w.log.Put(idKey(id), encodeRecord(rec)); err != nil {
-		return err
-	}
-	if old == nil || !old.ExpiresAt.Equal(rec.ExpiresAt) {
-		if err := w.expiry.Put(timeKey(rec.ExpiresAt, id), nil); err != nil {
-			return err
-		}
-	}
-	if inFlight(rec) && !(inFlight(old) && old.TouchedAt.Equal(rec.TouchedAt)) {
-		if err := w.stale.Put(timeKey(rec.TouchedAt, id), nil); err != nil {
-			return err
-		}
 	}
 	w.notify = append(w.notify, rec.Key)
-	return nil
+	return w.log.Put(idKey(id), encodeRecord(rec))
 }
-
-// dropTimes removes old from the time indexes where rec, nil for a removal, will not stand in the same place.
-func (w *writing) dropTimes(id uint64, old, rec *backend.Record) error {
-	if rec == nil || !old.ExpiresAt.Equal(rec.ExpiresAt) {
-		if err := w.expiry.Delete(timeKey(old.ExpiresAt, id)); err != nil {
-			return err
-		}
-	}
-	if inFlight(old) && !(inFlight(rec) && old.TouchedAt.Equal(rec.TouchedAt)) {
-		return w.stale.Delete(timeKey(old.TouchedAt, id))
-	}
-	return nil
-}
-
-func inFlight(rec *backend.Record) bool { return rec != nil && rec.Status == idempotency.InFlight }
 
 // remove takes the record away. Its pair in index is left to the scrubbing.
 func (w *writing) remove(id, hash uint64, old *backend.Record) error {
 	w.steps++
 	w.removed = append(w.removed, pair{hash, id})
-	if err := w.dropTimes(id, old, nil); err != nil {
+	if err := w.retime(id, old, nil); err != nil {
 		return err
 	}
 	return w.log.Delete(idKey(id))
@@ -109,63 +81,68 @@ func (w *writing) release(id, hash uint64, old *backend.Record) error {
 	return w.remove(id, hash, old)
 }
 
-// expire removes up to limit records that are dead at now, the longest dead first, and returns how many.
-func (w *writing) expire(now time.Time, limit int) (n int, err error) {
-	type due struct {
-		at time.Time
-		id uint64
+// retime moves a record in expiry and stale from its old times to its new ones; nil stands for none.
+func (w *writing) retime(id uint64, old, rec *backend.Record) error {
+	if id > w.timed() {
+		return nil
 	}
-	dues := make([]due, 0, min(limit, 64))
-	cur := w.expiry.Cursor()
-	for k, _ := cur.First(); k != nil && len(dues) < limit; k, _ = cur.Next() {
-		at, id, err := splitTimeKey(k)
-		if err != nil {
-			return 0, err
+	if old != nil {
+		if err := w.expiry.Delete(timeKey(old.ExpiresAt, id)); err != nil {
+			return err
 		}
-		if at.After(now) {
-			break
+		if err := w.stale.Delete(timeKey(old.TouchedAt, id)); err != nil {
+			return err
 		}
-		dues = append(dues, due{at, id})
 	}
-	for _, d := range dues {
-		rec, err := w.get(d.id)
-		if err != nil || !rec.ExpiresAt.Equal(d.at) {
-			// Unreadable, or an index entry without its record: it goes, and stands in nobody's way.
-			w.steps++
-			if err := w.expiry.Delete(timeKey(d.at, d.id)); err != nil {
-				return n, err
-			}
-			if err != nil {
-				if err := w.log.Delete(idKey(d.id)); err != nil {
-					return n, err
-				}
-				n++
-			}
-			continue
-		}
-		if err := w.remove(d.id, w.core.hash(rec.Key), &rec); err != nil {
-			return n, err
-		}
-		n++
+	if rec == nil {
+		return nil
 	}
-	return n, nil
+	if rec.Status == idempotency.InFlight {
+		if err := w.stale.Put(timeKey(rec.TouchedAt, id), nil); err != nil {
+			return err
+		}
+	}
+	return w.expiry.Put(timeKey(rec.ExpiresAt, id), nil)
 }
 
 // upkeep does this commit's share of the work that keeps the layout compact.
 func (w *writing) upkeep(now time.Time) error {
-	if w.steps == 0 {
-		return nil
-	}
 	if w.inserted > 0 {
 		if _, err := w.expire(now, evictPerInsert*w.inserted); err != nil {
 			return err
 		}
-	}
-	if err := w.merge(); err != nil {
-		return err
+		if err := w.timeTail(); err != nil {
+			return err
+		}
+		if err := w.merge(); err != nil {
+			return err
+		}
 	}
 	w.lastID = w.log.Sequence()
 	return w.scrub()
+}
+
+// timeTail enters the older part of the tail in expiry and stale when it has grown.
+func (w *writing) timeTail() error {
+	last := w.log.Sequence()
+	if last-w.timed() < tailMost {
+		return nil
+	}
+	from, to := w.timed()+1, last-tailKeep
+	if err := w.expiry.SetSequence(to); err != nil {
+		return err
+	}
+	var failed error
+	w.entries(from, func(id uint64, rec *backend.Record, err error) bool {
+		if id > to {
+			return false
+		}
+		if err == nil { // one that can't be read has no times
+			failed = w.retime(id, nil, rec)
+		}
+		return failed == nil
+	})
+	return failed
 }
 
 // merge writes the next pairs of the elder generation to index, in order. A lone caller's inserts save up for a step that
@@ -190,39 +167,6 @@ func (w *writing) merge() error {
 	}
 	if w.merged == len(elder.sorted) {
 		return w.index.SetSequence(elder.lastID)
-	}
-	return nil
-}
-
-// scrub looks at the next pairs of index and drops those whose records are gone.
-func (w *writing) scrub() error {
-	n := w.core.scrubDebt + scrubPerRemoval*len(w.removed)
-	if n < scrubStep {
-		return nil
-	}
-	w.scrubbed = n
-	first := uint64(0)
-	if k, _ := w.log.Cursor().First(); len(k) == 8 {
-		first = binary.BigEndian.Uint64(k)
-	}
-	var garbage [][]byte
-	cur := w.index.Cursor()
-	k, _ := cur.Seek(w.core.scrubAt)
-	for range n {
-		if len(k) != 16 {
-			k = nil
-			break
-		}
-		if id := binary.BigEndian.Uint64(k[8:]); id < first || w.log.Get(idKey(id)) == nil {
-			garbage = append(garbage, append([]byte(nil), k...))
-		}
-		k, _ = cur.Next()
-	}
-	w.scrubNext = append([]byte(nil), k...) // empty at the end: from the start again
-	for _, k := range garbage {
-		if err := w.index.Delete(k); err != nil {
-			return err
-		}
 	}
 	return nil
 }

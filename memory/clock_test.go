@@ -59,7 +59,7 @@ func (sh *shard) check() (int, error) {
 	inTable, inFlight := map[*item]bool{}, 0
 	for i, it := range sh.table.buckets {
 		for ; it != nil; it = it.chain {
-			if b, _ := sh.table.bucket(placeOf(sh.table.seed, it.key()).forward()); b != uint64(i) {
+			if b, _ := sh.table.bucket(it.hash); b != uint32(i) {
 				return 0, fmt.Errorf("an item of bucket %d is in bucket %d", b, i)
 			}
 			inTable[it] = true

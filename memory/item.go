@@ -3,6 +3,7 @@ package memory
 import (
 	"encoding/json"
 	"math"
+	"strings"
 	"time"
 
 	"go.aimon.at/idempotency"
@@ -12,7 +13,9 @@ import (
 // item is an entry as it is stored: 112 bytes, exactly a size class of Go's allocator, where a backend.Record and its
 // links would take 256. Times are microseconds since 1970. Everything is guarded by the lock of its shard.
 type item struct {
-	text   string // key, holder, fingerprint and session ID, one after the other in one allocation
+	// text is key, holder, fingerprint and session ID in one allocation, with a NUL, which none of them can hold,
+	// between each two.
+	text   string
 	result string // a string because it is shared with readers and must not change; empty while in flight
 
 	created, touched int64
@@ -20,15 +23,18 @@ type item struct {
 
 	link  [2]links // where it stands in the queues, by order
 	chain *item    // the next item in the same bucket of the table
+	hash  uint32   // of the key
 
-	attempt              uint32
-	keyLen               uint16
-	holderLen, fingerLen uint8
+	attempt uint32
 }
 
 type links struct{ prev, next *item }
 
-func (it *item) key() string    { return it.text[:it.keyLen] }
+func (it *item) has(key string) bool {
+	return len(it.text) > len(key) && it.text[len(key)] == 0 && it.text[:len(key)] == key
+}
+
+func (it *item) key() string    { return it.text[:strings.IndexByte(it.text, 0)] }
 func (it *item) expires() int64 { return it.touched + it.ttl }
 func (it *item) inFlight() bool { return it.result == "" } // no JSON document is empty
 
@@ -44,15 +50,15 @@ func (it *item) record() backend.Record {
 	if !it.inFlight() {
 		status = idempotency.Done
 	}
-	holder := int(it.keyLen)
-	finger := holder + int(it.holderLen)
-	session := finger + int(it.fingerLen)
+	key, rest, _ := strings.Cut(it.text, "\x00")
+	holder, rest, _ := strings.Cut(rest, "\x00")
+	fingerprint, session, _ := strings.Cut(rest, "\x00")
 	return backend.Record{
 		Entry: idempotency.Entry{
-			Key:         it.text[:holder],
-			HolderID:    it.text[holder:finger],
-			Fingerprint: it.text[finger:session],
-			SessionID:   it.text[session:],
+			Key:         key,
+			HolderID:    holder,
+			Fingerprint: fingerprint,
+			SessionID:   session,
 			Status:      status,
 			Lease:       micros(it.lease),
 			Attempt:     int(it.attempt),
@@ -67,10 +73,7 @@ func (it *item) record() backend.Record {
 // claim makes the item the entry that a claim or a take-over gave. Joining the texts copies them, so a key that was
 // cut from a large buffer does not keep the buffer alive.
 func (it *item) claim(rec *backend.Record) {
-	it.text = rec.Key + rec.HolderID + rec.Fingerprint + rec.SessionID
-	it.keyLen = uint16(len(rec.Key))
-	it.holderLen = uint8(len(rec.HolderID))
-	it.fingerLen = uint8(len(rec.Fingerprint))
+	it.text = rec.Key + "\x00" + rec.HolderID + "\x00" + rec.Fingerprint + "\x00" + rec.SessionID
 	it.attempt = uint32(rec.Attempt)
 	it.created = rec.CreatedAt.UnixMicro()
 	it.lease = rec.Lease.Microseconds()

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"hash/maphash"
 	"math"
 	"slices"
 	"strings"
@@ -75,7 +74,8 @@ func olderFirst(a, b idempotency.Entry) int {
 	return cmp.Or(a.TouchedAt.Compare(b.TouchedAt), strings.Compare(a.Key, b.Key))
 }
 
-// SweepExpired implements [idempotency.Store]. It holds the lock of one shard for at most 512 removals.
+// SweepExpired implements [idempotency.Store]. It takes a batch of at most 128 entries from one shard after the other, in
+// turns, so that a caller who waits for a shard has its lock while the sweep is at the next.
 func (s *Store) SweepExpired(ctx context.Context, now time.Time) (int, error) {
 	if err := backend.CheckContext(ctx); err != nil {
 		return 0, err
@@ -85,18 +85,22 @@ func (s *Store) SweepExpired(ctx context.Context, now time.Time) (int, error) {
 		until = floorMicro(now)
 	}
 	removed := 0
-	for i := range s.shards {
-		for {
+	var clean [shards]bool
+	for left := shards; left > 0; {
+		for i := range s.shards {
+			if clean[i] {
+				continue
+			}
 			if err := ctx.Err(); err != nil {
 				return removed, fmt.Errorf("memory: SweepExpired: %w", err)
 			}
 			n, err := s.sweepBatch(&s.shards[i], until)
-			removed += n
-			if err != nil {
+			if removed += n; err != nil {
 				return removed, err
 			}
 			if n < batch {
-				break
+				clean[i] = true
+				left--
 			}
 		}
 	}
@@ -133,7 +137,9 @@ func (s *Store) List(ctx context.Context, cursor string, limit int) (entries []i
 	}
 	i, after := 0, place{}
 	if cursor != "" {
-		i, after = shardOf(maphash.String(s.seed, cursor)), placeOf(s.seed, cursor)
+		var hash uint32
+		i, hash = s.locate(cursor)
+		after = placeOf(hash, cursor)
 	}
 	entries = []idempotency.Entry{}
 	for ; i < shards; i, after = i+1, (place{}) {
@@ -154,17 +160,17 @@ func (s *Store) List(ctx context.Context, cursor string, limit int) (entries []i
 
 // page appends live entries of a shard after a place, until there are limit of them or it has seen a batch. It returns
 // where it stopped and whether that is the end of the shard.
-func (s *Store) page(sh *shard, after place, limit int, entries []idempotency.Entry) (_ []idempotency.Entry, last place, end bool, err error) {
+func (s *Store) page(sh *shard, after place, limit int, entries []idempotency.Entry) (_ []idempotency.Entry, stop place, end bool, err error) {
 	sh.mu.Lock()
 	if s.closed.Load() {
 		sh.mu.Unlock()
 		return nil, after, false, idempotency.ErrClosed
 	}
-	now, seen, lastKey := s.clock(), 0, after.key
+	now, seen, last := s.clock(), 0, after
 	first, results := len(entries), []string(nil)
 	end = sh.table.walk(after, func(it *item) bool {
 		seen++
-		lastKey = it.key()
+		last = placeOf(it.hash, it.key())
 		if it.liveAt(now) {
 			entries = append(entries, it.record().Entry)
 			results = append(results, it.result)
@@ -175,5 +181,5 @@ func (s *Store) page(sh *shard, after place, limit int, entries []idempotency.En
 	for i, result := range results {
 		entries[first+i].Result = copyResult(result)
 	}
-	return entries, placeOf(s.seed, lastKey), end, nil
+	return entries, last, end, nil
 }

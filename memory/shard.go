@@ -15,7 +15,7 @@ const (
 
 	evictPerInsert = 2   // more than an insert adds, so what is dead dwindles
 	evictLooks     = 4   // runs of the expiry queue that an insert looks at
-	batch          = 512 // entries that a sweep or a listing handles under one lock
+	batch          = 128 // entries that a sweep or a listing handles under one lock
 )
 
 // shard is a part of the store with a lock of its own. An item is in the table and the expiry queue and, while in
@@ -25,11 +25,11 @@ type shard struct {
 	table  table
 	stale  queue
 	expiry queue
-	_      [48]byte // to whole cache lines, so that no lock shares one with a neighbour
+	_      [56]byte // to whole cache lines, so that no lock shares one with a neighbour
 }
 
-func (sh *shard) init(seed maphash.Seed) {
-	sh.table = table{seed: seed}
+func (sh *shard) init() {
+	sh.table = table{}
 	sh.stale = queue{by: byTouch}
 	sh.expiry = queue{by: byExpiry}
 }
@@ -48,10 +48,10 @@ func (sh *shard) unfile(it *item) {
 	sh.stale.remove(it)
 }
 
-func (sh *shard) insert(hash uint64, rec *backend.Record) {
-	it := new(item)
+func (sh *shard) insert(hash uint32, rec *backend.Record) {
+	it := &item{hash: hash}
 	it.claim(rec)
-	sh.table.put(hash, it)
+	sh.table.put(it)
 	sh.file(it)
 }
 
@@ -62,8 +62,8 @@ func (sh *shard) replace(it *item, rec *backend.Record) {
 	sh.file(it)
 }
 
-func (sh *shard) remove(hash uint64, it *item) {
-	sh.table.remove(hash, it)
+func (sh *shard) remove(it *item) {
+	sh.table.remove(it)
 	sh.unfile(it)
 }
 
@@ -74,16 +74,23 @@ func (sh *shard) evict(now int64, most, looks int) int {
 		if it == nil {
 			return n
 		}
-		sh.remove(maphash.String(sh.table.seed, it.key()), it)
+		sh.remove(it)
 	}
 	return most
 }
 
+// locate returns the shard of a key and the key's hash there: the shard goes by the upper bits of the whole hash, the
+// table by the lower ones.
+func (s *Store) locate(key string) (shard int, hash uint32) {
+	h := maphash.String(s.seed, key)
+	return int(h >> (64 - shardBits)), uint32(h)
+}
+
 // lock locks the shard of key and looks the key up; the caller unlocks. The clock is read under the lock, so that the
 // times on a key never run against the order of its operations. After Close it fails and leaves nothing locked.
-func (s *Store) lock(key string) (sh *shard, hash uint64, it *item, now time.Time, err error) {
-	hash = maphash.String(s.seed, key)
-	sh = &s.shards[shardOf(hash)]
+func (s *Store) lock(key string) (sh *shard, hash uint32, it *item, now time.Time, err error) {
+	i, hash := s.locate(key)
+	sh = &s.shards[i]
 	sh.mu.Lock()
 	if s.closed.Load() {
 		sh.mu.Unlock()
@@ -91,6 +98,3 @@ func (s *Store) lock(key string) (sh *shard, hash uint64, it *item, now time.Tim
 	}
 	return sh, hash, sh.table.get(hash, key), s.clock(), nil
 }
-
-// shardOf goes by the upper bits of the hash; the table uses the lower ones.
-func shardOf(hash uint64) int { return int(hash >> (64 - shardBits)) }

@@ -53,7 +53,7 @@ func build(opts []Option) (*Store, error) {
 	}
 	s := &Store{seed: maphash.MakeSeed(), clock: backend.Clock(c.clock), doneTTL: c.doneTTL, max: c.max}
 	for i := range s.shards {
-		s.shards[i].init(s.seed)
+		s.shards[i].init()
 	}
 	return s, nil
 }
@@ -67,9 +67,10 @@ func (s *Store) PutIfAbsent(ctx context.Context, key string, entry idempotency.E
 	if err != nil {
 		return idempotency.PutResult{}, err
 	}
-	res, result, changed, err := s.put(&entry, ttl)
+	var res idempotency.PutResult
+	result, changed, err := s.put(&entry, ttl, &res)
 	for errors.Is(err, idempotency.ErrFull) && s.makeRoom() {
-		res, result, changed, err = s.put(&entry, ttl)
+		result, changed, err = s.put(&entry, ttl, &res)
 	}
 	if err != nil {
 		return idempotency.PutResult{}, err
@@ -84,10 +85,10 @@ func (s *Store) PutIfAbsent(ctx context.Context, key string, entry idempotency.E
 
 // put is PutIfAbsent's step under the lock. Where nothing changes it returns the stored result for the caller to copy
 // after the lock; where something does, the entry's result is the copy that validation made.
-func (s *Store) put(entry *idempotency.Entry, ttl time.Duration) (res idempotency.PutResult, result string, changed bool, err error) {
+func (s *Store) put(entry *idempotency.Entry, ttl time.Duration, res *idempotency.PutResult) (result string, changed bool, err error) {
 	sh, hash, it, now, err := s.lock(entry.Key)
 	if err != nil {
-		return res, "", false, err
+		return "", false, err
 	}
 	defer sh.mu.Unlock()
 	rec, inserted, changed := backend.Put(it.record(), *entry, ttl, now)
@@ -99,11 +100,12 @@ func (s *Store) put(entry *idempotency.Entry, ttl time.Duration) (res idempotenc
 	default:
 		s.release(sh.evict(now.UnixMicro(), evictPerInsert, evictLooks))
 		if !s.reserve() {
-			return res, "", false, idempotency.ErrFull
+			return "", false, idempotency.ErrFull
 		}
 		sh.insert(hash, &rec)
 	}
-	return idempotency.PutResult{Inserted: inserted, Entry: rec.Entry, Now: now}, result, changed, nil
+	res.Inserted, res.Entry, res.Now = inserted, rec.Entry, now
+	return result, changed, nil
 }
 
 // MarkDone implements [idempotency.Store].
@@ -200,7 +202,7 @@ func (s *Store) CompareAndReset(ctx context.Context, key, expectedHolderID strin
 }
 
 func (s *Store) reset(key, expectedHolderID string, cutoff time.Time) (bool, error) {
-	sh, hash, it, now, err := s.lock(key)
+	sh, _, it, now, err := s.lock(key)
 	if err != nil {
 		return false, err
 	}
@@ -209,7 +211,7 @@ func (s *Store) reset(key, expectedHolderID string, cutoff time.Time) (bool, err
 	if !rec.Reclaimable(expectedHolderID, cutoff, now) {
 		return false, nil
 	}
-	sh.remove(hash, it)
+	sh.remove(it)
 	s.release(1)
 	return true, nil
 }
@@ -303,7 +305,7 @@ func (s *Store) Close() error {
 	for i := range s.shards {
 		sh := &s.shards[i]
 		sh.mu.Lock()
-		sh.init(s.seed)
+		sh.init()
 		sh.mu.Unlock()
 	}
 	return nil

@@ -2,7 +2,6 @@ package memory
 
 import (
 	"cmp"
-	"hash/maphash"
 	"math/bits"
 	"slices"
 )
@@ -12,7 +11,6 @@ import (
 // do for that, but not for paging: here the reversed hash gives an order that survives growth, as in the SCAN
 // command of Redis, and an item needs 16 bytes where a map[string]*item needs about 36.
 type table struct {
-	seed    maphash.Seed
 	buckets []*item // chains of items; one bucket for each item ever held at once, at least firstBuckets
 	n       int
 }
@@ -21,47 +19,53 @@ const firstBuckets = 8 // a power of two
 
 // bucket returns where hash belongs. With 2^(k-1) < len <= 2^k buckets, those that were split already are told apart by
 // k bits of the hash and the others by k-1; width is that number.
-func (t *table) bucket(hash uint64) (index uint64, width int) {
-	width = bits.Len(uint(len(t.buckets) - 1))
+func (t *table) bucket(hash uint32) (index uint32, width int) {
+	n := uint32(len(t.buckets))
+	width = bits.Len32(n - 1)
 	index = hash & (1<<width - 1)
-	half := uint64(1) << (width - 1)
-	if index >= uint64(len(t.buckets)) {
-		return index - half, width - 1 // its bucket is yet to be split
-	}
-	if index+half >= uint64(len(t.buckets)) && index < half {
+	half := uint32(1) << (width - 1)
+	switch {
+	case index >= n: // the bucket of its lower bits is yet to be split
+		return index - half, width - 1
+	case index < half && index+half >= n:
 		return index, width - 1
+	default:
+		return index, width
 	}
-	return index, width
 }
 
-func (t *table) get(hash uint64, key string) *item {
+func (t *table) get(hash uint32, key string) *item {
 	if t.n == 0 {
 		return nil
 	}
 	i, _ := t.bucket(hash)
 	it := t.buckets[i]
-	for it != nil && it.key() != key {
+	for it != nil && (it.hash != hash || !it.has(key)) {
 		it = it.chain
 	}
 	return it
 }
 
 // put adds an item whose key is not in the table.
-func (t *table) put(hash uint64, it *item) {
+func (t *table) put(it *item) {
 	switch {
 	case t.buckets == nil:
 		t.buckets = make([]*item, firstBuckets)
 	case t.n >= len(t.buckets):
 		t.split()
 	}
-	i, _ := t.bucket(hash)
-	it.chain, t.buckets[i] = t.buckets[i], it
+	t.push(it)
 	t.n++
 }
 
+func (t *table) push(it *item) {
+	i, _ := t.bucket(it.hash)
+	it.chain, t.buckets[i] = t.buckets[i], it
+}
+
 // remove takes out an item that is in the table.
-func (t *table) remove(hash uint64, it *item) {
-	i, _ := t.bucket(hash)
+func (t *table) remove(it *item) {
+	i, _ := t.bucket(it.hash)
 	at := &t.buckets[i]
 	for *at != it {
 		at = &(*at).chain
@@ -72,36 +76,33 @@ func (t *table) remove(hash uint64, it *item) {
 
 // split adds a bucket and gives it its share of the one that stood for both.
 func (t *table) split() {
-	fresh := uint64(len(t.buckets))
-	shared := fresh - 1<<(bits.Len64(fresh)-1)
+	fresh := len(t.buckets)
+	shared := fresh - 1<<(bits.Len(uint(fresh))-1)
 	rest := t.buckets[shared]
 	t.buckets = append(t.buckets, nil)
 	t.buckets[shared] = nil
 	for rest != nil {
 		it := rest
 		rest = it.chain
-		i, _ := t.bucket(maphash.String(t.seed, it.key()))
-		it.chain, t.buckets[i] = t.buckets[i], it
+		t.push(it)
 	}
 }
 
 // place is a position in the order of a table: by the reversed bits of the hash, then by key. All hashes of a bucket
 // end in the same bits, so reversed they are one range, and a split cuts a range in two without reordering anything.
 type place struct {
-	hash uint64 // reversed
+	hash uint32 // reversed
 	key  string
 }
 
-func placeOf(seed maphash.Seed, key string) place {
-	return place{bits.Reverse64(maphash.String(seed, key)), key}
-}
+func placeOf(hash uint32, key string) place { return place{bits.Reverse32(hash), key} }
 
 func (p place) compare(q place) int {
 	return cmp.Or(cmp.Compare(p.hash, q.hash), cmp.Compare(p.key, q.key))
 }
 
 // walk visits the items after a place in order, until visit returns false. It returns whether it came to the end.
-func (t *table) walk(after place, visit func(*item) bool) bool {
+func (t *table) walk(after place, visit func(*item) bool) (end bool) {
 	if t.n == 0 {
 		return true
 	}
@@ -111,10 +112,10 @@ func (t *table) walk(after place, visit func(*item) bool) bool {
 	}
 	var found []placed
 	for at := after.hash; ; {
-		i, width := t.bucket(bits.Reverse64(at))
+		i, width := t.bucket(bits.Reverse32(at))
 		found = found[:0]
 		for it := t.buckets[i]; it != nil; it = it.chain {
-			if p := placeOf(t.seed, it.key()); p.compare(after) > 0 {
+			if p := placeOf(it.hash, it.key()); p.compare(after) > 0 {
 				found = append(found, placed{p, it})
 			}
 		}
@@ -125,7 +126,7 @@ func (t *table) walk(after place, visit func(*item) bool) bool {
 			}
 		}
 		// On to the next range: cut at to the bits of this one and add one in the last of them.
-		step := uint64(1) << (64 - width)
+		step := uint32(1) << (32 - width)
 		if at = at&^(step-1) + step; at == 0 {
 			return true
 		}

@@ -1,13 +1,11 @@
 package model
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"math"
 	"math/rand/v2"
 	"runtime"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,7 +16,7 @@ import (
 )
 
 // history is what concurrent clients asked of a store and were told, key by key. The clock belongs to it: an advance is
-// an operation of its own, which stands in the history of every key.
+// an operation of its own, which stands in the history of every key. Times are microseconds.
 type history struct {
 	store idempotency.Store
 	clock *clock
@@ -26,6 +24,7 @@ type history struct {
 
 	mu     sync.Mutex
 	perKey map[string][]porcupine.Operation
+	shown  []int64 // all that the clock has shown
 	errs   []error
 	late   sync.WaitGroup // requests that were delayed past their time-out
 }
@@ -41,7 +40,7 @@ const (
 
 // record lets clients work at the same time, each doing so many operations, and returns when all requests have landed.
 func record(ctx context.Context, store idempotency.Store, clock *clock, seed uint64, clients, operations int) *history {
-	h := &history{store: store, clock: clock, perKey: map[string][]porcupine.Operation{}}
+	h := &history{store: store, clock: clock, perKey: map[string][]porcupine.Operation{}, shown: []int64{clock.micros()}}
 	start := make(chan struct{})
 	var wg sync.WaitGroup
 	for client := range clients {
@@ -66,10 +65,10 @@ func record(ctx context.Context, store idempotency.Store, clock *clock, seed uin
 
 // run does one operation, or loses it in one of the ways of the network.
 func (h *history) run(ctx context.Context, client int, o op, fate int) {
-	call := h.tick.Add(1)
+	call := h.call()
 	switch o.kind {
 	case advance:
-		h.clock.advance(o.by)
+		h.show(h.clock.advance(o.by))
 		for _, key := range fewKeys {
 			h.add(key, client, o, answer{}, call)
 		}
@@ -114,14 +113,14 @@ func (h *history) run(ctx context.Context, client int, o op, fate int) {
 
 // batch is one trip: each operation in it is atomic by itself.
 func (h *history) batch(ctx context.Context, client int, b idempotency.Batcher, ops []op) {
-	call := h.tick.Add(1)
+	call := h.call()
 	for i, a := range applyBatch(ctx, b, ops) {
 		h.add(ops[i].key, client, ops[i], a, call)
 	}
 }
 
 // stale is a look at every key: present with its entry, or not. Nothing is promised across keys.
-func (h *history) stale(ctx context.Context, client int, o op, call int64) {
+func (h *history) stale(ctx context.Context, client int, o op, call called) {
 	entries, err := h.store.FindStaleInFlight(ctx, o.cutoff, 0)
 	if err != nil {
 		h.fail(o, err)
@@ -138,68 +137,36 @@ func (h *history) stale(ctx context.Context, client int, o op, call int64) {
 	}
 }
 
+// called is when an operation was called, on the tick and on the clock.
+type called struct{ tick, clock int64 }
+
+func (h *history) call() called { return called{clock: h.clock.micros(), tick: h.tick.Add(1)} }
+
+// show notes what the clock shows from now on.
+func (h *history) show(now int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.shown = append(h.shown, now)
+}
+
 // add records an operation that returned now or, if its outcome is unknown, returns after everything else.
-func (h *history) add(key string, client int, o op, a answer, call int64) {
+func (h *history) add(key string, client int, o op, a answer, call called) {
 	if a.unknown && (o.kind == find || o.kind == stale) {
 		return
 	}
-	returned := int64(math.MaxInt64)
+	returned, last := int64(math.MaxInt64), int64(math.MaxInt64)
 	if !a.unknown {
-		returned = h.tick.Add(1)
+		returned, last = h.tick.Add(1), h.clock.micros()
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.perKey[key] = append(h.perKey[key], porcupine.Operation{ClientId: client, Input: o, Output: a, Call: call, Return: returned})
+	h.perKey[key] = append(h.perKey[key], porcupine.Operation{
+		ClientId: client, Input: input{op: o, from: call.clock, to: last}, Output: a, Call: call.tick, Return: returned,
+	})
 }
 
 func (h *history) fail(o op, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.errs = append(h.errs, fmt.Errorf("%v: %w", o, err))
-}
-
-// check returns an error if the history of a key is not linearizable.
-func (h *history) check() error {
-	if len(h.errs) > 0 {
-		return h.errs[0]
-	}
-	for _, key := range fewKeys {
-		if err := linearizable(h.perKey[key]); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// instant is the state of one key together with the clock.
-type instant struct {
-	cell
-	now int64
-}
-
-var oneKey = porcupine.Model{
-	Init: func() any { return instant{now: epoch} },
-	Step: func(state, input, output any) (bool, any) {
-		s, o, got := state.(instant), input.(op), output.(answer)
-		if o.kind == advance {
-			s.now += o.by.Microseconds()
-			return true, s
-		}
-		// An unknown outcome explains itself by any answer. It returns after everything else, so it may come last, where
-		// nobody sees its effect: that it never happened is among the explanations.
-		after, want := step(s.cell, o, s.now)
-		return got.unknown || got == want, instant{after, s.now}
-	},
-}
-
-func linearizable(operations []porcupine.Operation) error {
-	if porcupine.CheckOperations(oneKey, operations) {
-		return nil
-	}
-	slices.SortFunc(operations, func(a, b porcupine.Operation) int { return cmp.Compare(a.Call, b.Call) })
-	var text strings.Builder
-	for _, o := range operations {
-		fmt.Fprintf(&text, "%4d-%-4d client %d: %v -> %+v\n", o.Call, min(o.Return, 9999), o.ClientId, o.Input, o.Output)
-	}
-	return fmt.Errorf("no order explains these answers:\n%s", &text)
 }

@@ -3,6 +3,7 @@ package model
 import (
 	"encoding/json"
 	"flag"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"testing"
@@ -25,18 +26,15 @@ func TestLinearizable(t *testing.T) {
 			dir := t.TempDir()
 			for range *rounds {
 				seed := rand.Uint64()
-				if err := oneRound(t, dir, b.open, seed); err != nil {
-					t.Fatalf("seed %d: %v", seed, err)
-				}
+				t.Run(fmt.Sprint(seed), func(t *testing.T) { // a test of its own, which closes the store
+					store, clock := open(t, dir, b)
+					if err := record(t.Context(), store, clock, seed, 4, 12).check(b.oneStep); err != nil {
+						t.Fatal(err)
+					}
+				})
 			}
 		})
 	}
-}
-
-func oneRound(t *testing.T, dir string, opener func(string, func() time.Time) (idempotency.Store, error), seed uint64) error {
-	t.Helper()
-	store, clock := open(t, dir, opener)
-	return record(t.Context(), store, clock, seed, 4, 12).check()
 }
 
 // TestHistories holds the checker to histories whose verdict is known.
@@ -113,5 +111,5 @@ func TestHistories(t *testing.T) {
 const never = math.MaxInt64
 
 func during(call, returned int64, o op, a answer) porcupine.Operation {
-	return porcupine.Operation{Call: call, Return: returned, Input: o, Output: a}
+	return porcupine.Operation{Call: call, Return: returned, Input: input{op: o}, Output: a}
 }

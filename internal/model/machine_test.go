@@ -3,6 +3,7 @@ package model
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -22,7 +23,7 @@ func TestStateMachine(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
 			rapid.Check(t, func(rt *rapid.T) {
-				store, clock := open(rt, dir, b.open)
+				store, clock := open(rt, dir, b)
 				m := newMachine(rt.Context(), store, clock)
 				keys := one(rapidly(rt), fewKeys, manyKeys)
 				actions := map[string]func(*rapid.T){"": func(rt *rapid.T) { must(rt, m.compare(keys)) }}
@@ -76,8 +77,11 @@ func (m *machine) do(o op) error {
 	case sweep:
 		least, most := m.ref.sweep(o)
 		n, err := m.store.SweepExpired(m.ctx, o.cutoff)
-		if err != nil || n < least || n > most {
-			return fmt.Errorf("%v: removed %d, %v, want %d to %d", o, n, err, least, most)
+		if err != nil {
+			return fmt.Errorf("%v: %w", o, err)
+		}
+		if n < least || n > most {
+			return fmt.Errorf("%v: removed %d, want %d to %d", o, n, least, most)
 		}
 		return nil
 	}
@@ -125,8 +129,11 @@ func (m *machine) compare(keys []string) error {
 	listed := []view{}
 	for cursor, page := "", 0; ; page++ {
 		entries, next, err := lister.List(m.ctx, cursor, 2)
-		if err != nil || page > 1000 {
+		if err != nil {
 			return fmt.Errorf("list: page %d: %w", page, err)
+		}
+		if page > 1000 {
+			return errors.New("list: it does not end")
 		}
 		listed = append(listed, viewsOf(entries)...)
 		if next == "" {

@@ -17,12 +17,20 @@ type cell struct {
 }
 
 // step is the contract once more, for one operation on one key at one instant: a pure function, from the cell before to
-// the cell after and the answer. Clause numbers are those of docs/contract.md. A key without a live entry is the zero
-// cell afterwards, whatever is still on disk.
+// the cell after and the answer. Clause numbers are those of docs/contract.md.
 func step(c cell, o op, at int64) (cell, answer) {
-	if at >= c.expires {
-		c = cell{} // 1.3
+	if at < c.expires {
+		return stepLive(c, o, at)
 	}
+	after, a := stepLive(cell{}, o, at) // 1.3
+	if after == (cell{}) {
+		after = c
+	}
+	return after, a
+}
+
+// stepLive is step where c, if it is not zero, is live.
+func stepLive(c cell, o op, at int64) (cell, answer) {
 	var (
 		none   = c == cell{}
 		held   = c.status == idempotency.InFlight
@@ -118,24 +126,26 @@ func (r *reference) do(o op) answer {
 	}
 	before := r.cells[o.key]
 	after, a := step(before, o, r.now)
-	if after == (cell{}) && r.now >= before.expires {
-		return a // dead before: it stays where it is
-	}
-	if after == (cell{}) {
+	switch {
+	case after == before:
+	case after == (cell{}):
 		delete(r.cells, o.key)
-		return a
-	}
-	inserted := after.created != before.created || before.expires <= r.now
-	r.cells[o.key] = after
-	if inserted {
-		delete(r.droppable, o.key)
-		for key, c := range r.cells {
-			if c.expires <= r.now {
-				r.droppable[key] = true
-			}
+	default:
+		r.cells[o.key] = after
+		if o.kind == put || o.kind == takeOver {
+			r.inserted(o.key)
 		}
 	}
 	return a
+}
+
+func (r *reference) inserted(key string) {
+	delete(r.droppable, key)
+	for other, c := range r.cells {
+		if c.expires <= r.now {
+			r.droppable[other] = true
+		}
+	}
 }
 
 func (r *reference) stale(o op) []view {

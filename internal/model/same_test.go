@@ -17,7 +17,7 @@ func TestSameOutcomes(t *testing.T) {
 		ops := drawList(rt)
 		var first []answer
 		for i, b := range backends {
-			store, clock := open(rt, dir, b.open)
+			store, clock := open(rt, dir, b)
 			var answers []answer
 			for _, o := range ops {
 				if o.kind == advance {
