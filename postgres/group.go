@@ -1,0 +1,207 @@
+package postgres
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/jackc/pgx/v5"
+
+	"go.aimon.at/idempotency/backend"
+)
+
+// group is the group commit: while few callers are at work, each runs its own statement; when they are more than the trips
+// that may be under way, they queue up, and what has queued when a trip ends goes as one batch. A batch is a pipeline
+// of the same single statements in one implicit transaction, hence one commit. Its statements are in the order of their
+// keys, so that batches cannot deadlock with each other, and when the server refuses one of them, all are rolled back
+// and each is run alone. So a bad one fails alone.
+//
+// The idea is that of a database's own group commit (DeWitt et al., "Implementation techniques for main memory database
+// systems", 1984), a round trip further out.
+type group struct {
+	pool     Pool
+	maxTrips int
+	maxBatch int
+
+	mu      sync.Mutex
+	trips   int // under way
+	under   int // requests under way
+	queue   []*member
+	touched atomic.Int64 // batches of more than one, for tests
+}
+
+// member is a request that waits for a trip.
+type member struct {
+	ctx     context.Context
+	request *request
+	trip    *trip // set when it is taken out of the queue
+	done    chan struct{}
+	err     error // set before done is closed
+}
+
+// trip is a batch under way. It ends early when all its members have left.
+type trip struct {
+	ctx    context.Context
+	cancel context.CancelFunc
+	left   atomic.Int64 // members that still wait
+}
+
+// maxBatchBytes of results go into one batch, unless a single one is larger.
+const maxBatchBytes = 4 << 20
+
+func newGroup(pool Pool, maxTrips, maxBatch int) *group {
+	return &group{pool: pool, maxTrips: maxTrips, maxBatch: maxBatch}
+}
+
+// do runs r alone or in a batch and returns its error.
+func (g *group) do(ctx context.Context, r *request) error {
+	if g.maxTrips == 0 || r.key == "" {
+		return r.run(ctx, g.pool)
+	}
+	g.mu.Lock()
+	if len(g.queue) == 0 && g.trips < g.allowed() {
+		g.trips++
+		g.under++
+		g.mu.Unlock()
+		defer g.end(1)
+		return r.run(ctx, g.pool)
+	}
+	m := &member{ctx: ctx, request: r, done: make(chan struct{})}
+	g.queue = append(g.queue, m)
+	g.mu.Unlock()
+	select {
+	case <-m.done:
+		return m.err
+	case <-ctx.Done():
+		return g.leave(m)
+	}
+}
+
+// allowed is how many trips may be under way with as many requests at hand as there are. Few callers fare best with a
+// connection each, many with large batches: from two statements per trip on, every doubling halves the trips, down to two.
+func (g *group) allowed() int {
+	trips := g.maxTrips
+	for n := g.under + len(g.queue); n > 2*g.maxTrips && trips > 2; n /= 2 {
+		trips /= 2
+	}
+	return trips
+}
+
+func (g *group) end(requests int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.trips--
+	g.under -= requests
+	for len(g.queue) > 0 {
+		allowed := g.allowed()
+		if g.trips >= allowed {
+			return
+		}
+		free := allowed - g.trips
+		g.start((len(g.queue) + free - 1) / free)
+	}
+}
+
+// start sends off the first n of the queue, or fewer where they are too many or too large for one batch.
+func (g *group) start(n int) {
+	n = min(n, g.maxBatch)
+	size := 0
+	for i, m := range g.queue[:n] {
+		if size += m.request.size; size > maxBatchBytes && i > 0 {
+			n = i
+			break
+		}
+	}
+	t := new(trip)
+	t.ctx, t.cancel = context.WithCancel(context.Background())
+	t.left.Store(int64(n))
+	members := slices.Clone(g.queue[:n])
+	for _, m := range members {
+		m.trip = t
+	}
+	g.queue = slices.Delete(g.queue, 0, n)
+	g.trips++
+	g.under += n
+	go g.run(t, members)
+}
+
+// leave lets go of a member whose context has ended.
+func (g *group) leave(m *member) error {
+	g.mu.Lock()
+	if m.trip == nil {
+		i := slices.Index(g.queue, m)
+		g.queue = slices.Delete(g.queue, i, i+1)
+		g.mu.Unlock()
+		return backend.CheckContext(m.ctx) // it was never sent
+	}
+	g.mu.Unlock()
+	if m.trip.left.Add(-1) == 0 {
+		m.trip.cancel()
+	}
+	return m.ctx.Err()
+}
+
+func (g *group) run(t *trip, members []*member) {
+	defer t.cancel()
+	defer g.end(len(members))
+	if len(members) == 1 {
+		m := members[0]
+		m.err = m.request.run(t.ctx, g.pool)
+		close(m.done)
+		return
+	}
+	g.touched.Add(1)
+	slices.SortStableFunc(members, func(a, b *member) int { return strings.Compare(a.request.key, b.request.key) })
+	requests := make([]*request, len(members))
+	for i, m := range members {
+		requests[i] = m.request
+	}
+	errs := runBatch(t.ctx, g.pool, requests)
+	for i, m := range members {
+		m.err = errs[i]
+		close(m.done)
+	}
+}
+
+// runBatch runs requests in the order of their keys, in one transaction or, when the server refuses one of them, each in its
+// own, and returns the error of each.
+func runBatch(ctx context.Context, pool Pool, requests []*request) []error {
+	errs := make([]error, len(requests))
+	err := pipeline(ctx, pool, requests)
+	if err == nil {
+		return errs
+	}
+	if !refused(err) {
+		for i := range errs {
+			errs[i] = err
+		}
+		return errs
+	}
+	for i, r := range requests {
+		r.found = false
+		errs[i] = r.run(ctx, pool)
+	}
+	return errs
+}
+
+// pipeline runs requests in one trip and one implicit transaction.
+func pipeline(ctx context.Context, pool Pool, requests []*request) error {
+	var b pgx.Batch
+	for _, r := range requests {
+		b.Queue(r.sql, r.args...)
+	}
+	results := pool.SendBatch(ctx, &b)
+	for _, r := range requests {
+		rows, err := results.Query()
+		if err == nil {
+			err = r.read(rows)
+		}
+		if err != nil {
+			_ = results.Close() // the first error is the cause of the others
+			return err
+		}
+	}
+	return results.Close() // the commit
+}

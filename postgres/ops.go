@@ -1,0 +1,225 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"go.aimon.at/idempotency"
+	"go.aimon.at/idempotency/backend"
+)
+
+// ops are the operations of the contract over whatever runs a request: the pool, in groups, or one transaction.
+type ops struct {
+	sql     statements
+	doneTTL time.Duration
+	clock   func() time.Time // nil: the database's
+	channel string           // on which changes of watched rows are told
+	rawFrom int              // results of this many bytes and more go in as they are; 0: none by their size
+	run     func(ctx context.Context, r *request) error
+	closed  func() bool
+}
+
+// start refuses what must not reach the database.
+func (o *ops) start(ctx context.Context, invalid error) error {
+	switch {
+	case o.closed():
+		return idempotency.ErrClosed
+	case ctx.Err() != nil:
+		return backend.CheckContext(ctx)
+	default:
+		return invalid
+	}
+}
+
+// now is the first argument of every statement: the injected clock, or NULL for the database's own.
+func (o *ops) now() any {
+	if o.clock == nil {
+		return nil
+	}
+	return o.clock()
+}
+
+// PutIfAbsent implements idempotency.Store.
+func (o *ops) PutIfAbsent(ctx context.Context, key string, entry idempotency.Entry, ttl time.Duration) (idempotency.PutResult, error) {
+	e, err := backend.ValidatePut(key, entry, ttl)
+	if err := o.start(ctx, err); err != nil {
+		return idempotency.PutResult{}, fail(ctx, "PutIfAbsent", err)
+	}
+	doc := o.document(e.Result)
+	for {
+		a := new(answer)
+		r := o.put(&e, ttl, doc, a)
+		err := o.run(ctx, r)
+		switch {
+		case err != nil && doc.unfit(err):
+			doc = document{raw: e.Result}
+		case err != nil:
+			return idempotency.PutResult{}, fail(ctx, "PutIfAbsent", err)
+		case r.found:
+			return a.put(&e), nil
+		}
+		// Another claim of the key was committed between the statement's two halves: now it can be seen.
+	}
+}
+
+func (o *ops) put(e *idempotency.Entry, ttl time.Duration, doc document, a *answer) *request {
+	return &request{
+		key: e.Key, size: len(e.Result), sql: o.sql.put, dest: a.dest(),
+		args: []any{
+			o.now(), e.Key, interval(ttl), interval(e.Lease), int16(e.Status), e.HolderID, e.Fingerprint, e.SessionID,
+			doc.blobArg(), doc.rawArg(), o.channel,
+		},
+	}
+}
+
+// put is the answer to the claim of e: a live entry of the same holder is its own, claimed before.
+func (a *answer) put(e *idempotency.Entry) idempotency.PutResult {
+	stored := a.take()
+	own := e.HolderID != "" && stored.HolderID == e.HolderID && stored.Status == e.Status
+	return idempotency.PutResult{Inserted: a.inserted || own, Entry: stored, Now: a.now}
+}
+
+// TakeOver implements idempotency.Store.
+func (o *ops) TakeOver(ctx context.Context, key, expectedHolderID string, cutoff time.Time, entry idempotency.Entry, ttl time.Duration) (idempotency.PutResult, error) {
+	e, err := backend.ValidateTakeOver(key, expectedHolderID, entry, ttl)
+	if err := o.start(ctx, err); err != nil {
+		return idempotency.PutResult{}, fail(ctx, "TakeOver", err)
+	}
+	for {
+		a := new(answer)
+		r := &request{
+			key: key, sql: o.sql.takeOver, dest: append(a.dest(), nil),
+			args: []any{
+				o.now(), key, expectedHolderID, cutoffArg(cutoff), interval(ttl), interval(e.Lease),
+				e.HolderID, e.Fingerprint, e.SessionID, o.channel,
+			},
+		}
+		if err := o.run(ctx, r); err != nil {
+			return idempotency.PutResult{}, fail(ctx, "TakeOver", err)
+		}
+		if r.found {
+			return a.put(&e), nil
+		}
+		now, stored, found, err := o.find(ctx, key)
+		if err != nil {
+			return idempotency.PutResult{}, fail(ctx, "TakeOver", err)
+		}
+		res := idempotency.PutResult{Entry: stored, Now: now}
+		if !found {
+			return res, nil
+		}
+		res.Inserted = stored.HolderID == e.HolderID && stored.Status == idempotency.InFlight
+		old := backend.Record{Entry: stored}
+		if res.Inserted || !old.Reclaimable(expectedHolderID, cutoff, stored.CreatedAt) {
+			return res, nil
+		}
+		// The holder came, or fell silent, between the two statements.
+	}
+}
+
+// MarkDone implements idempotency.Store.
+func (o *ops) MarkDone(ctx context.Context, key, holderID string, result json.RawMessage, ttl time.Duration) (bool, error) {
+	err := o.start(ctx, backend.ValidateDone(key, holderID, result, ttl))
+	if err != nil {
+		return false, fail(ctx, "MarkDone", err)
+	}
+	doc := o.document(result)
+	for {
+		r := o.done(key, holderID, doc, ttl)
+		err := o.run(ctx, r)
+		if err != nil && doc.unfit(err) {
+			doc = document{raw: result}
+			continue
+		}
+		if err != nil {
+			return false, fail(ctx, "MarkDone", err)
+		}
+		if r.found {
+			return true, nil
+		}
+		status, err := o.held(ctx, key, holderID)
+		if err != nil {
+			return false, fail(ctx, "MarkDone", err)
+		}
+		if status != idempotency.InFlight {
+			return status == idempotency.Done, nil
+		}
+		// The holder's claim arrived between the two statements.
+	}
+}
+
+func (o *ops) done(key, holderID string, doc document, ttl time.Duration) *request {
+	if ttl == 0 {
+		ttl = o.doneTTL
+	}
+	return &request{
+		key: key, size: doc.size(), sql: o.sql.done,
+		args: []any{o.now(), key, holderID, doc.blobArg(), doc.rawArg(), interval(ttl), o.channel},
+	}
+}
+
+// held returns the status of the live entry of key that is holderID's, or 0.
+func (o *ops) held(ctx context.Context, key, holderID string) (idempotency.Status, error) {
+	var status int16
+	r := &request{key: key, sql: o.sql.held, args: []any{o.now(), key, holderID}, dest: []any{&status}}
+	if err := o.run(ctx, r); err != nil || !r.found {
+		return 0, err
+	}
+	return idempotency.Status(status), nil
+}
+
+// Touch implements idempotency.Store.
+func (o *ops) Touch(ctx context.Context, key, holderID string) (bool, error) {
+	if err := o.start(ctx, backend.ValidateHolder(key, holderID)); err != nil {
+		return false, fail(ctx, "Touch", err)
+	}
+	r := o.touch(key, holderID)
+	if err := o.run(ctx, r); err != nil {
+		return false, fail(ctx, "Touch", err)
+	}
+	return r.found, nil
+}
+
+func (o *ops) touch(key, holderID string) *request {
+	return &request{key: key, sql: o.sql.touch, args: []any{o.now(), key, holderID}}
+}
+
+// CompareAndReset implements idempotency.Store.
+func (o *ops) CompareAndReset(ctx context.Context, key, expectedHolderID string, cutoff time.Time) (bool, error) {
+	if err := o.start(ctx, backend.ValidateHolder(key, expectedHolderID)); err != nil {
+		return false, fail(ctx, "CompareAndReset", err)
+	}
+	r := &request{key: key, sql: o.sql.reset, args: []any{o.now(), key, expectedHolderID, cutoffArg(cutoff), o.channel}}
+	if err := o.run(ctx, r); err != nil {
+		return false, fail(ctx, "CompareAndReset", err)
+	}
+	return r.found, nil
+}
+
+// Earliest and latest instants that are passed on as they are; PostgreSQL's range is a little wider.
+var (
+	earliest = time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC)
+	latest   = time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
+)
+
+// cutoffArg is the cutoff for "touched_at < cutoff": the stamps are whole microseconds, so a cutoff between two of them
+// counts as the later. A zero cutoff is none.
+func cutoffArg(cutoff time.Time) any {
+	if cutoff.IsZero() {
+		return nil
+	}
+	return instant(cutoff.Add(time.Microsecond - 1).Truncate(time.Microsecond))
+}
+
+func instant(t time.Time) time.Time {
+	t = t.UTC()
+	switch {
+	case t.Before(earliest):
+		return earliest
+	case t.After(latest):
+		return latest
+	default:
+		return t
+	}
+}
