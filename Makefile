@@ -34,10 +34,11 @@ setup: ## Install what the tests need beyond Go (test and race call it)
 	@scripts/setup.sh
 
 .PHONY: check
-check: ## Formatting (gofumpt), go vet and staticcheck; changes nothing
+check: ## Formatting (gofumpt), go vet, staticcheck and a tidy go.mod; changes nothing
 	@files=$$($(GO) run $(GOFUMPT) -l .); if [ -n "$$files" ]; then echo "Not gofumpt'ed:"; echo "$$files"; exit 1; fi
 	@$(call in_modules,$(GO) vet ./...)
 	@$(call in_modules,$(GO) run $(STATICCHECK) ./...)
+	@$(call in_modules,$(GO) mod tidy -diff)
 
 # -count=1: some tests ask the go command about the tree, and the test cache does not see what a child process reads.
 .PHONY: test

@@ -75,8 +75,9 @@ type Entry struct {
 
 // Fence returns the fencing token of the claim: CreatedAt in microseconds since 1970. It grows with every claim
 // of a key, so a resource that refuses a number lower than the highest it has seen refuses a holder that lost its
-// lease (Kleppmann, "How to do distributed locking", 2016). It orders the claims of one key; across keys, and
-// across a removed entry whose successor was made by a clock set back, it promises nothing.
+// lease (Kleppmann, "How to do distributed locking", 2016). Every claim that replaces an entry, dead or taken over, has
+// a greater one. Across an entry that was removed (released, reset, swept) it is greater only if the store's clock moved on
+// in between, by a microsecond at least; across keys it says nothing.
 func (e Entry) Fence() int64 { return e.CreatedAt.UnixMicro() }
 
 // PutResult is the answer to a claim or a take-over.

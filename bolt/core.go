@@ -50,7 +50,7 @@ func coreOf(db *bbolt.DB, bucket string, foreign func(*bbolt.Tx) error) (*core, 
 		return c, nil
 	}
 	c := &core{db: db, bucket: []byte(bucket)}
-	c.recent.young = newGeneration()
+	c.recent.size, c.recent.young = generationSize, newGeneration()
 	if err := c.prepare(foreign); err != nil {
 		return nil, err
 	}

@@ -14,6 +14,7 @@ import (
 // A pair here is a hint that the transaction verifies against its own snapshot of the log. It is added before the commit
 // of its record and removed after the commit that removes it, so no reader ever lacks one; one too many does no harm.
 type recent struct {
+	size  int // of a generation
 	mu    sync.RWMutex
 	young *generation
 	elder *generation // nil once written
@@ -108,7 +109,7 @@ func (r *recent) advance(n int, lastID uint64) {
 		}
 		r.elder = nil
 	}
-	if len(r.young.one) < generationSize {
+	if len(r.young.one) < r.size {
 		return
 	}
 	g := r.young

@@ -40,7 +40,6 @@ func encodeRecord(rec *backend.Record) []byte {
 	size := recordHead + 1 + 3*8 + 3*binary.MaxVarintLen64 + 5*binary.MaxVarintLen32 +
 		len(rec.Key) + len(rec.SessionID) + len(rec.Fingerprint) + len(rec.HolderID) + len(rec.Result)
 	b := make([]byte, recordHead, size)
-	b[0] = recordVersion
 	b = append(b, byte(rec.Status))
 	for _, t := range [...]time.Time{rec.CreatedAt, rec.TouchedAt, rec.ExpiresAt} {
 		b = binary.LittleEndian.AppendUint64(b, uint64(t.UnixMicro()))
@@ -54,8 +53,13 @@ func encodeRecord(rec *backend.Record) []byte {
 	}
 	b = binary.AppendUvarint(b, uint64(len(rec.Result)))
 	b = append(b, rec.Result...)
-	binary.LittleEndian.PutUint32(b[1:], crc32.Checksum(b[recordHead:], castagnoli))
+	sealRecord(b)
 	return b
+}
+
+func sealRecord(b []byte) {
+	b[0] = recordVersion
+	binary.LittleEndian.PutUint32(b[1:], crc32.Checksum(b[recordHead:], castagnoli))
 }
 
 // decodeRecord reads the stored form. The record shares no memory with b, which may be a page of the database.

@@ -66,6 +66,23 @@ func (s *Store) Close() error {
 	return s.err
 }
 
+// enter counts a transaction that does not go through the queue, so that Close waits for it; leave ends it.
+func (s *Store) enter() error {
+	s.core.mu.Lock()
+	defer s.core.mu.Unlock()
+	if s.closed.Load() {
+		return idempotency.ErrClosed
+	}
+	s.pending++
+	return nil
+}
+
+func (s *Store) leave() {
+	s.core.mu.Lock()
+	defer s.core.mu.Unlock()
+	s.finished(1)
+}
+
 // finished counts calls that are over; core.mu is held.
 func (s *Store) finished(n int) {
 	s.pending -= n

@@ -45,8 +45,8 @@ type TimeMode uint8
 
 const (
 	// Virtual: each case runs in a testing/synctest bubble and time passes by time.Sleep, at once. For stores that
-	// live in this process and take the time from package time. Locks that are held across goroutines and real
-	// network connections do not go into a bubble.
+	// live in this process and take the time from package time. Virtual time stands still while a goroutine waits for a
+	// mutex or for the network, so a store that talks to a server does not go into a bubble.
 	Virtual TimeMode = iota
 	// Manual: the store's clock is injected and stands still until Namespace.Advance moves it.
 	Manual

@@ -43,6 +43,25 @@ var batchCases = []Case{
 		},
 	},
 	{
+		Name:    "batch/keeps-times-to-live",
+		Clauses: []string{"0.4"},
+		Rule:    "Each operation of a batch has its own ttl; a completion with a ttl of 0 lives for the store's default.",
+		Needs:   Features{Batch: true},
+		run: func(e *env) {
+			e.batch(
+				putOp(e.key("claimed"), "a", 2*e.long),
+				putOp(e.key("done"), "a", e.long),
+				doneOp(e.key("done"), "a", `1`, 3*e.long),
+				putOp(e.key("default"), "a", e.long),
+				doneOp(e.key("default"), "a", `1`, 0),
+			)
+			for name, ttl := range map[string]time.Duration{"claimed": 2 * e.long, "done": 3 * e.long, "default": idempotency.DefaultDoneTTL} {
+				got := e.mustFind(e.key(name))
+				e.lives(got, got.TouchedAt, ttl)
+			}
+		},
+	},
+	{
 		Name:    "batch/bad-operation-fails-alone",
 		Clauses: []string{"0.4", "2.1"},
 		Rule:    "An operation that is invalid gets its sentinel, and the others of the batch are applied.",

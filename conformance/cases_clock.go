@@ -26,7 +26,7 @@ var clockCases = []Case{
 		Needs:   Features{Skew: true},
 		run: func(e *env) {
 			held := e.claim(e.key("k"), "a")
-			fast := e.on(e.ns.Skewed(e.tb, 2*e.long))
+			fast := e.skewed(2 * e.long)
 			e.want(!fast.put(held.Key, inFlight("b"), e.long).Inserted, "a process whose clock is fast claimed a held key")
 			cutoff := fast.now().Add(-e.long)
 			e.want(!fast.reset(held.Key, "a", cutoff), "a process whose clock is fast reset a holder that was not silent")
@@ -46,10 +46,29 @@ var clockCases = []Case{
 			for _, offset := range []time.Duration{2 * e.long, -2 * e.long} {
 				key := e.key(offset.String())
 				before := e.now()
-				got := e.on(e.ns.Skewed(e.tb, offset)).claimFor(key, "a", e.short)
+				got := e.skewed(offset).claimFor(key, "a", e.short)
 				e.between(got.CreatedAt, before, e.now())
 				e.expire()
 				e.want(e.put(key, inFlight("b"), e.long).Inserted, "a claim by a process whose clock is off by %v outlived its ttl", offset)
+			}
+		},
+	},
+	{
+		Name:    "clock/skewed-process-is-told-the-time",
+		Clauses: []string{"1.2", "3.1d", "3.9"},
+		Rule:    "A process with a wrong wall clock is told the store's time: by a claim, by a take-over and by Now.",
+		Needs:   Features{Skew: true},
+		run: func(e *env) {
+			off := e.skewed(-2 * e.long)
+			before := e.now()
+			told := []time.Time{
+				off.put(e.key("k"), inFlight("a"), e.long).Now,
+				off.takeOver(e.key("k"), "a", time.Time{}, inFlight("b"), e.long).Now,
+				off.now(),
+			}
+			after := e.now()
+			for _, at := range told {
+				e.between(at, before, after)
 			}
 		},
 	},

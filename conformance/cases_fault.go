@@ -18,27 +18,25 @@ var faultCases = []Case{
 		Needs:   Features{Sever: true},
 		run: func(e *env) {
 			e.claim(e.key("k"), "a")
-			restore := e.ns.Sever(e.tb)
-			defer restore()
-			for op, call := range map[string]func(ctx context.Context) error{
-				"PutIfAbsent": func(ctx context.Context) error {
-					_, err := e.s.PutIfAbsent(ctx, e.key("k"), inFlight("a"), e.long)
-					return err
-				},
-				"MarkDone": func(ctx context.Context) error {
-					_, err := e.s.MarkDone(ctx, e.key("k"), "a", json.RawMessage(`1`), e.long)
-					return err
-				},
-				"Touch": func(ctx context.Context) error {
-					_, err := e.s.Touch(ctx, e.key("k"), "a")
-					return err
-				},
-				"Find": func(ctx context.Context) error {
-					_, err := e.s.Find(ctx, e.key("k"))
-					return err
-				},
-			} {
-				e.endsWithContext(op, call)
+			defer e.sever()()
+			for _, c := range e.calls() {
+				e.endsWithContext(c)
+			}
+		},
+	},
+	{
+		Name:    "sever/returns-when-its-context-ends",
+		Clauses: []string{"3.10b"},
+		Rule:    "While the backend cannot be reached no operation outlives its context by more than a moment, for which half a minute is taken here.",
+		Needs:   Features{Sever: true},
+		run: func(e *env) {
+			e.claim(e.key("k"), "a")
+			defer e.sever()()
+			for _, c := range e.calls() {
+				start := time.Now()
+				_ = e.briefly(c.call)
+				late := time.Since(start) - brief
+				e.want(late < 30*time.Second, "%s over a cut link returned %v after its context had ended", c.op, late)
 			}
 		},
 	},
@@ -48,7 +46,7 @@ var faultCases = []Case{
 		Rule:    "A claim that failed on a cut link is inserted when the same holder repeats it on a mended one, by the same client.",
 		Needs:   Features{Sever: true},
 		run: func(e *env) {
-			restore := e.ns.Sever(e.tb)
+			restore := e.sever()
 			err := e.briefly(func(ctx context.Context) error {
 				_, err := e.s.PutIfAbsent(ctx, e.key("k"), inFlight("a"), e.long)
 				return err
@@ -71,7 +69,7 @@ var faultCases = []Case{
 		Needs:   Features{Sever: true},
 		run: func(e *env) {
 			e.claim(e.key("k"), "a")
-			restore := e.ns.Sever(e.tb)
+			restore := e.sever()
 			err := e.briefly(func(ctx context.Context) error {
 				_, err := e.s.MarkDone(ctx, e.key("k"), "a", json.RawMessage(`1`), e.long)
 				return err
@@ -94,7 +92,7 @@ var faultCases = []Case{
 		Needs:   Features{Sever: true},
 		run: func(e *env) {
 			held := e.claim(e.key("k"), "a")
-			restore := e.ns.Sever(e.tb)
+			restore := e.sever()
 			err := e.briefly(func(ctx context.Context) error {
 				_, err := e.s.CompareAndReset(ctx, e.key("k"), "a", time.Time{})
 				return err
@@ -171,6 +169,19 @@ var faultCases = []Case{
 		},
 	},
 	{
+		Name:    "restart/keeps-take-overs",
+		Clauses: []string{"3.6a", "1.7"},
+		Rule:    "A take-over that was acknowledged is not undone by a restart: the old holder stays shut out, the fence and the attempt stay.",
+		Needs:   Features{Durable: true},
+		run: func(e *env) {
+			e.claim(e.key("k"), "a")
+			held := e.mustSeize(e.key("k"), "a", "b")
+			e.restart()
+			e.want(!e.touch(e.key("k"), "a"), "Touch after a restart by a holder that was replaced before: true")
+			e.unchanged(held)
+		},
+	},
+	{
 		Name:    "restart/keeps-what-is-searched",
 		Clauses: []string{"3.7", "3.8a"},
 		Rule:    "After a restart silent holders are still found, oldest first, and the dead are still swept.",
@@ -190,36 +201,61 @@ var faultCases = []Case{
 	},
 }
 
-// restart restarts the backend and opens a new handle.
-func (e *env) restart() {
-	e.ns.Restart(e.tb)
-	e.s = e.ns.Open(e.tb)
+// call is one operation on the key "k".
+type call struct {
+	op   string
+	call func(ctx context.Context) error
 }
+
+// calls returns the operations that a link may cut short.
+func (e *env) calls() []call {
+	return []call{
+		{"PutIfAbsent", func(ctx context.Context) error {
+			_, err := e.s.PutIfAbsent(ctx, e.key("k"), inFlight("a"), e.long)
+			return err
+		}},
+		{"MarkDone", func(ctx context.Context) error {
+			_, err := e.s.MarkDone(ctx, e.key("k"), "a", json.RawMessage(`1`), e.long)
+			return err
+		}},
+		{"Touch", func(ctx context.Context) error {
+			_, err := e.s.Touch(ctx, e.key("k"), "a")
+			return err
+		}},
+		{"Find", func(ctx context.Context) error {
+			_, err := e.s.Find(ctx, e.key("k"))
+			return err
+		}},
+	}
+}
+
+// brief is the time that an operation over a cut link is given.
+const brief = 300 * time.Millisecond
 
 // briefly gives call a context that soon ends and returns its error.
 func (e *env) briefly(call func(ctx context.Context) error) error {
-	ctx, cancel := context.WithTimeout(e.tb.Context(), 300*time.Millisecond)
+	ctx, cancel := context.WithTimeout(e.tb.Context(), brief)
 	defer cancel()
 	return call(ctx)
 }
 
-// endsWithContext deviates unless call fails, and fails with its context's error once that has ended. A store may
+// endsWithContext deviates unless the call fails, and fails with its context's error once that has ended. A store may
 // fail before that for a reason of its own, and just then the context may end; so only three times is a deviation.
-func (e *env) endsWithContext(op string, call func(ctx context.Context) error) {
+func (e *env) endsWithContext(c call) {
 	var err error
 	for range 3 {
 		var over error
 		err = e.briefly(func(ctx context.Context) error {
-			err := call(ctx)
+			err := c.call(ctx)
 			over = ctx.Err()
 			return err
 		})
-		e.want(err != nil, "%s over a cut link: no error", op)
+		e.want(err != nil, "%s over a cut link: no error", c.op)
 		if over == nil || errors.Is(err, over) {
 			return
 		}
 	}
-	e.failf("%s over a cut link: its context ended, but the error is %v", op, err)
+	e.failf("%s over a cut link: its context ended, but the error is %v", c.op, err)
 }
 
 // recovers repeats call until it has no error, for as long as one is to be patient.

@@ -2,6 +2,8 @@ package conformance
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"go.aimon.at/idempotency"
@@ -33,6 +35,38 @@ var listCases = []Case{
 					e.want(times == 1, "with a limit of %d an entry is listed %d times, want once", limit, times)
 				}
 				e.want(len(seen) == n, "with a limit of %d: %d entries listed, want %d", limit, len(seen), n)
+			}
+		},
+	},
+	{
+		Name:    "list/while-others-come-and-go",
+		Clauses: []string{"0.3"},
+		Rule:    "An entry that stays is listed exactly once, though others are claimed and released between the pages.",
+		Needs:   Features{List: true},
+		run: func(e *env) {
+			const n = 20
+			for i := range n {
+				e.claim(e.key(fmt.Sprintf("%02d stays", i)), "h")
+				e.claim(e.key(fmt.Sprintf("%02d goes", i)), "h")
+			}
+			seen := map[string]int{}
+			cursor := ""
+			for pages := 0; pages == 0 || cursor != ""; pages++ {
+				e.want(pages < 100_000, "the listing does not end")
+				page, next, err := e.page(cursor, 4)
+				e.want(err == nil, "List: %v", err)
+				for _, x := range page {
+					seen[x.Key]++
+					e.reset(e.key(strings.Replace(strings.TrimPrefix(x.Key, e.key("")), "stays", "goes", 1)), "h", time.Time{})
+				}
+				if pages < n {
+					e.claim(e.key(fmt.Sprintf("%02d comes", pages)), "h")
+				}
+				cursor = next
+			}
+			for i := range n {
+				times := seen[e.key(fmt.Sprintf("%02d stays", i))]
+				e.want(times == 1, "an entry that stayed is listed %d times, want once", times)
 			}
 		},
 	},
@@ -93,7 +127,7 @@ var listCases = []Case{
 		Needs:   Features{List: true},
 		run: func(e *env) {
 			e.claim(e.key("k"), "h")
-			for _, cursor := range append(hostile, "\x00", "\xff", "-9223372036854775809", "99999999999999999999") {
+			for _, cursor := range slices.Concat(hostile, []string{"\x00", "\xff", "-9223372036854775809", "99999999999999999999"}) {
 				page, _, err := e.page(cursor, 10)
 				e.want(err != nil || len(page) <= 10, "a strange cursor gave a page of %d entries", len(page))
 			}

@@ -129,32 +129,38 @@ var resetCases = []Case{
 		Clauses: []string{"3.5", "3.4", "1.5"},
 		Rule:    "When a silent holder's touch meets a reset, one of the two is true and never both: the holder is back, or it is gone.",
 		run: func(e *env) {
-			e.duel(func(key string, cutoff time.Time) (touched, reset bool) {
-				e.parallel(2, func(i int) {
-					if i == 0 {
-						touched = e.touch(key, "a")
-					} else {
-						reset = e.reset(key, "a", cutoff)
-					}
-				})
-				_, found := e.find(key)
-				e.want(found == touched, "touched %v, reset %v, but found %v", touched, reset, found)
-				return touched, reset
-			})
+			e.duel(
+				func(key string, _ time.Time) bool { return e.touch(key, "a") },
+				func(key string, cutoff time.Time) bool { return e.reset(key, "a", cutoff) },
+				func(key string, touched bool) {
+					_, found := e.find(key)
+					e.want(found == touched, "touched %v, but found %v", touched, found)
+				},
+			)
 		},
 	},
 }
 
-// duel lets two operations, only one of which may succeed, meet on a silent holder "a", time after time.
-func (e *env) duel(meet func(key string, cutoff time.Time) (first, second bool)) {
-	const rounds = 25
+// duel lets a call of the silent holder "a" meet another call, time after time, of which exactly one may succeed. Now the one and
+// now the other has the start. outcome then looks at what is stored.
+func (e *env) duel(holders, others func(key string, cutoff time.Time) bool, outcome func(key string, holderWon bool)) {
+	const rounds = 24
 	cutoffs := make([]time.Time, rounds)
 	for i := range cutoffs {
 		cutoffs[i] = e.claim(e.key(fmt.Sprint(i)), "a").TouchedAt.Add(time.Microsecond)
 	}
 	e.advance(e.tick)
-	for i, cutoff := range cutoffs {
-		first, second := meet(e.key(fmt.Sprint(i)), cutoff)
-		e.want(first != second, "round %d: the holder's call answered %v and the other's %v, want exactly one true", i, first, second)
+	for round, cutoff := range cutoffs {
+		key := e.key(fmt.Sprint(round))
+		var holderWon, otherWon bool
+		e.parallel(2, func(i int) {
+			if i == round%2 {
+				holderWon = holders(key, cutoff)
+			} else {
+				otherWon = others(key, cutoff)
+			}
+		})
+		e.want(holderWon != otherWon, "round %d: the holder's call answered %v and the other's %v, want exactly one true", round, holderWon, otherWon)
+		outcome(key, holderWon)
 	}
 }

@@ -169,6 +169,17 @@ var staleCases = []Case{
 		},
 	},
 	{
+		Name:    "stale/not-what-was-touched",
+		Clauses: []string{"3.7", "3.4"},
+		Rule:    "A holder that touched since the cutoff is not stale, however old its claim.",
+		run: func(e *env) {
+			held := e.claim(e.key("k"), "a")
+			e.advance(e.tick)
+			e.touch(e.key("k"), "a")
+			e.staleAre(held.TouchedAt.Add(time.Microsecond), 0)
+		},
+	},
+	{
 		Name:    "stale/changes-nothing",
 		Clauses: []string{"3.7"},
 		Rule:    "The search is no sign of life and no reset: it changes nothing.",

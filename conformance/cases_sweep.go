@@ -29,12 +29,6 @@ var sweepCases = []Case{
 		},
 	},
 	{
-		Name:    "sweep/empty",
-		Clauses: []string{"3.8a"},
-		Rule:    "A sweep of an empty store removes 0.",
-		run:     func(e *env) { e.want(e.sweep(time.Time{}) == 0, "a sweep of an empty store removed something") },
-	},
-	{
 		Name:    "sweep/leaves-the-living",
 		Clauses: []string{"3.8b"},
 		Rule:    "A sweep leaves live entries, in flight and done, as they are and does not count them.",

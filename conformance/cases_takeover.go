@@ -225,18 +225,16 @@ var takeOverCases = []Case{
 		Clauses: []string{"3.6a", "3.2a", "1.5"},
 		Rule:    "When a silent holder's completion meets a take-over, exactly one of them succeeds.",
 		run: func(e *env) {
-			e.duel(func(key string, cutoff time.Time) (completed, taken bool) {
-				e.parallel(2, func(i int) {
-					if i == 0 {
-						completed = e.done(key, "a", `1`, e.long)
-					} else {
-						taken = e.takeOver(key, "a", cutoff, inFlight("b"), e.long).Inserted
-					}
-				})
-				got := e.mustFind(key)
-				e.want(completed == (got.Status == idempotency.Done), "completed %v, taken over %v, but stored %s", completed, taken, show(got))
-				return completed, taken
-			})
+			e.duel(
+				func(key string, _ time.Time) bool { return e.done(key, "a", `1`, e.long) },
+				func(key string, cutoff time.Time) bool {
+					return e.takeOver(key, "a", cutoff, inFlight("b"), e.long).Inserted
+				},
+				func(key string, completed bool) {
+					got := e.mustFind(key)
+					e.want(completed == (got.Status == idempotency.Done), "completed %v, but stored %s", completed, show(got))
+				},
+			)
 		},
 	},
 	{
@@ -244,16 +242,16 @@ var takeOverCases = []Case{
 		Clauses: []string{"3.6a", "3.4", "1.5"},
 		Rule:    "When a silent holder's touch meets a take-over, exactly one of them succeeds.",
 		run: func(e *env) {
-			e.duel(func(key string, cutoff time.Time) (touched, taken bool) {
-				e.parallel(2, func(i int) {
-					if i == 0 {
-						touched = e.touch(key, "a")
-					} else {
-						taken = e.takeOver(key, "a", cutoff, inFlight("b"), e.long).Inserted
-					}
-				})
-				return touched, taken
-			})
+			e.duel(
+				func(key string, _ time.Time) bool { return e.touch(key, "a") },
+				func(key string, cutoff time.Time) bool {
+					return e.takeOver(key, "a", cutoff, inFlight("b"), e.long).Inserted
+				},
+				func(key string, touched bool) {
+					got := e.mustFind(key)
+					e.want(touched == (got.HolderID == "a"), "touched %v, but stored %s", touched, show(got))
+				},
+			)
 		},
 	},
 }

@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -44,7 +45,7 @@ var textCases = []Case{
 		Rule:    "A key of 1025 bytes is ErrInvalidKey in every operation; bytes are counted, not characters.",
 		run: func(e *env) {
 			e.keyRefused(strings.Repeat("k", idempotency.MaxKeyBytes+1))
-			e.keyRefused(strings.Repeat("é", idempotency.MaxKeyBytes/2) + "k")
+			e.keyRefused(strings.Repeat("€", idempotency.MaxKeyBytes/3) + "kk")
 		},
 	},
 	{
@@ -93,10 +94,10 @@ var textCases = []Case{
 	{
 		Name:    "holder/too-long",
 		Clauses: []string{"2b", "2.1"},
-		Rule:    "A holder ID of 256 bytes is ErrInvalidHolder in every operation that names one.",
+		Rule:    "A holder ID of 256 bytes is ErrInvalidHolder in every operation that names one; bytes are counted, not characters.",
 		run: func(e *env) {
 			e.holderRefused(strings.Repeat("h", idempotency.MaxHolderBytes+1))
-			e.holderRefused(strings.Repeat("é", (idempotency.MaxHolderBytes+1)/2))
+			e.holderRefused(strings.Repeat("€", idempotency.MaxHolderBytes/3) + "h")
 		},
 	},
 	{
@@ -154,7 +155,7 @@ var textCases = []Case{
 		Clauses: []string{"2c"},
 		Rule:    "Fingerprints and session IDs of 0 to 255 bytes, of any characters, are taken and come back.",
 		run: func(e *env) {
-			for i, label := range append(hostile, "", strings.Repeat("l", idempotency.MaxLabelBytes)) {
+			for i, label := range slices.Concat(hostile, []string{"", strings.Repeat("l", idempotency.MaxLabelBytes)}) {
 				x := inFlight("a")
 				x.Fingerprint = label[:min(len(label), idempotency.MaxLabelBytes)]
 				x.SessionID = x.Fingerprint
@@ -208,7 +209,7 @@ func (e *env) wholeLife(key, holder string) {
 
 func (e *env) labelRefused(what string, set func(x *idempotency.Entry, label string)) {
 	e.claim(e.key("held"), "a")
-	for _, label := range []string{strings.Repeat("l", idempotency.MaxLabelBytes+1), "l\x00", "l\xff"} {
+	for _, label := range []string{strings.Repeat("l", idempotency.MaxLabelBytes+1), strings.Repeat("€", idempotency.MaxLabelBytes/3) + "l", "l\x00", "l\xff"} {
 		x := inFlight("b")
 		set(&x, label)
 		e.refused(e.tryPut(e.key("free"), x, e.long), idempotency.ErrInvalidEntry, "claim with the %s %s", what, quote(label))

@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"fmt"
 	"time"
 
 	"go.aimon.at/idempotency"
@@ -176,6 +177,32 @@ var touchCases = []Case{
 			e.advance(-time.Hour)
 			e.want(e.touch(e.key("k"), "a"), "Touch by the holder: false")
 			e.unchanged(held)
+		},
+	},
+	{
+		Name:    "touch/against-done",
+		Clauses: []string{"3.4", "3.2a", "1.5"},
+		Rule:    "A touch that meets the holder's own completion or release does not undo it.",
+		run: func(e *env) {
+			for round := range 12 {
+				key := e.key(fmt.Sprint(round))
+				e.claim(key, "a")
+				e.parallel(2, func(i int) {
+					switch {
+					case i == round%2:
+						e.touch(key, "a")
+					case round < 6:
+						e.complete(key, "a", `1`)
+					default:
+						e.want(e.reset(key, "a", time.Time{}), "CompareAndReset by the holder during its touch: false")
+					}
+				})
+				if got, found := e.find(key); round < 6 {
+					e.want(found && got.Status == idempotency.Done, "a touch undid a completion: found %v, %s", found, show(got))
+				} else {
+					e.want(!found, "a touch undid a release")
+				}
+			}
 		},
 	},
 	{

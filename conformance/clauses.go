@@ -18,7 +18,7 @@ var contract = []section{
 		clauses: []clause{
 			{"0.1", "What a backend declares it has, and what it has it declares."},
 			{"0.2", "`Watcher`: a receive on the channel is a hint that the entry of a key changed. It may be spurious and stand for several " +
-				"changes; expiry gives none. No change that happens after `Watch` returned is missed while the channel is open. The " +
+				"changes; expiry gives none, and a heartbeat need give none. No change that happens after `Watch` returned is missed while the channel is open. The " +
 				"channel is closed when the context ends, or when the store can push no longer."},
 			{"0.3", "`Lister`: pages of at most `limit` (<= 0: 256) live entries. An entry that is live and unchanged from the first page to " +
 				"the last is listed exactly once, in an order of the store's own. A page may be short or empty before the end; an " +

@@ -87,7 +87,7 @@ What no store can promise: that an effect outside of it happens once. A holder t
 replaced; the resource that it writes to refuses it by the fence, or takes part in one transaction with the store.
 
 Below are the clauses, and under each the cases that hold a store to it, with their rules; a case is named where it belongs
-first. *(Needs …)* marks a case for stores that declare the feature, *(exact clock)* one that needs a clock which stands still,
+first. *(needs …)* marks a case for stores that declare the feature, *(exact clock)* one that needs a clock which stands still,
 so that it is tried in virtual or manual time only. Clauses from 4 on, in the package's own documentation, are about the manager, which
 works on any store that passes.
 `

@@ -41,7 +41,12 @@ func newEnv(tb testing.TB, b Backend, c Case) *env {
 	if b.Time == Wait {
 		e.short, e.long, e.tick = 80*time.Millisecond, time.Hour, 5*time.Millisecond
 	}
-	e.ns = b.New(tb)
+	if b.New != nil {
+		e.ns = b.New(tb)
+	}
+	if e.ns.Open == nil {
+		tb.Fatal("conformance: Backend.New and Namespace.Open are required")
+	}
 	e.s = e.ns.Open(tb)
 	return e
 }
@@ -78,6 +83,7 @@ func (e *env) ctx() (context.Context, context.CancelFunc) {
 // advance lets d pass on the store's clock (in Wait mode at least d).
 func (e *env) advance(d time.Duration) {
 	if e.b.Time == Manual {
+		e.want(e.ns.Advance != nil, "the time mode is Manual, and the namespace has no Advance")
 		e.ns.Advance(d)
 		return
 	}
@@ -93,6 +99,25 @@ func (e *env) advanceTo(at time.Time) {
 	if d := at.Sub(e.now()); d > 0 {
 		e.advance(d)
 	}
+}
+
+// skewed returns the same world seen by a process whose wall clock is off.
+func (e *env) skewed(offset time.Duration) *env {
+	e.want(e.ns.Skewed != nil, "Skew is declared, and the namespace has no Skewed")
+	return e.on(e.ns.Skewed(e.tb, offset))
+}
+
+// restart restarts the backend and opens a new handle.
+func (e *env) restart() {
+	e.want(e.ns.Restart != nil, "Durable is declared, and the namespace has no Restart")
+	e.ns.Restart(e.tb)
+	e.s = e.ns.Open(e.tb)
+}
+
+// sever cuts the link until restore is called.
+func (e *env) sever() (restore func()) {
+	e.want(e.ns.Sever != nil, "Sever is declared, and the namespace has no Sever")
+	return e.ns.Sever(e.tb)
 }
 
 // parallel runs f(0) to f(n-1) at once and returns when all are done. The first deviation is passed on.

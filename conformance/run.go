@@ -61,6 +61,6 @@ func verdict(c Case, err error, reason string, known bool) (failure, note string
 	case known:
 		return "", fmt.Sprintf("known deviation: %s\n%v", reason, err)
 	default:
-		return fmt.Sprintf("%v\nclause %s\nrule: %s", err, strings.Join(c.Clauses, ", "), c.Rule), ""
+		return fmt.Sprintf("%v\nrule: %s\nclause %s of docs/contract.md", err, c.Rule, strings.Join(c.Clauses, ", ")), ""
 	}
 }

@@ -39,5 +39,5 @@ var rooms = []room{
 	{dir: "bench", code: []string{".", "backend", "memory", "bolt", "lru", bbolt}},
 
 	{dir: "internal/archtest"},
-	{dir: "internal/model", tests: []string{".", "memory", "bolt", bbolt, rapidCheck, porcupine}},
+	{dir: "internal/model", tests: []string{".", "memory", "bolt", rapidCheck, porcupine}},
 }
