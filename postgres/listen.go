@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	listenTick   = 500 * time.Millisecond // between two looks for watched keys whose entry is not marked
+	listenTick   = 500 * time.Millisecond // between two looks for watched keys whose entry is not marked yet
 	probeTimeout = 2 * time.Second        // for the store's own notification to come through
 	pingAfter    = 15 * time.Second       // of silence, to find out about a dead link
 	idleListen   = time.Minute
@@ -133,7 +133,7 @@ func (ses *session) receive(conn *pgx.Conn) error {
 	}
 }
 
-// refresh marks watched keys whose entry came after the watch, and hints at them; all: at every watched key.
+// refresh marks the entries of watched keys, and hints at those of which nothing was told before; all: at every key.
 func (ses *session) refresh(all bool) {
 	keys := ses.watched()
 	if len(keys) == 0 {
@@ -141,12 +141,11 @@ func (ses *session) refresh(all bool) {
 	}
 	ctx, cancel := context.WithTimeout(ses.ctx, probeTimeout)
 	defer cancel()
-	marked, err := ses.store.mark(ctx, keys)
-	if all || err != nil { // in doubt, a hint costs a look
-		marked = keys
-	}
-	for _, key := range marked {
-		ses.hub.Notify(key)
+	before, err := ses.store.mark(ctx, keys)
+	for _, key := range keys {
+		if all || err != nil || !before[key] {
+			ses.hub.Notify(key)
+		}
 	}
 }
 

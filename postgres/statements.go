@@ -17,7 +17,7 @@ const columns = "e.key, e.session_id, e.fingerprint, e.status, e.holder_id, e.le
 
 // statements are the texts of sql/*.sql for one table.
 type statements struct {
-	put, done, held, touch, reset, takeOver, find, stale, list, sweep, now, watch string
+	put, done, held, touch, reset, takeOver, find, stale, list, sweep, now, watch, lock string
 }
 
 func newStatements(c *config) statements {
@@ -25,7 +25,7 @@ func newStatements(c *config) statements {
 	return statements{
 		put: read("put"), done: read("done"), held: read("held"), touch: read("touch"), reset: read("reset"),
 		takeOver: read("takeover"), find: read("find"), stale: read("stale"), list: read("list"),
-		sweep: read("sweep"), now: read("now"), watch: read("watch"),
+		sweep: read("sweep"), now: read("now"), watch: read("watch"), lock: read("lock"),
 	}
 }
 

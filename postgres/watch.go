@@ -21,7 +21,7 @@ var ErrNoPush = errors.New("postgres: no notifications")
 
 // Watch implements idempotency.Watcher by NOTIFY, on one connection of its own that the first Watch makes. It marks the
 // entry as watched, and only changes of marked entries are told: claims, completions, resets and take-overs, not touches.
-// The claim of a key that had no entry is noticed within half a second. The connection is given back after a minute without
+// A key without an entry is looked at every half second, with a hint each time, for there is nothing to mark. The connection is given back after a minute without
 // watchers, and made anew when it breaks, with a hint for all.
 func (s *Store) Watch(ctx context.Context, key string) (<-chan struct{}, error) {
 	if err := s.start(ctx, backend.ValidateKey(key)); err != nil {
@@ -46,14 +46,16 @@ func (s *Store) Watch(ctx context.Context, key string) (<-chan struct{}, error) 
 	return ch, nil
 }
 
-// mark has changes of keys told from now on, and returns the keys that were not marked before.
-func (s *Store) mark(ctx context.Context, keys []string) (marked []string, err error) {
-	slices.Sort(keys)
+// mark has changes of the entries of keys told from now on, and returns the keys that were told of before.
+func (s *Store) mark(ctx context.Context, keys []string) (before map[string]bool, err error) {
 	var key string
 	r := &request{sql: s.sql.watch, args: []any{keys}, dest: []any{&key}}
-	r.each = func() { marked = append(marked, key) }
-	err = retry(ctx, func() error { return r.run(ctx, s.pool) })
-	return marked, err
+	r.each = func() { before[key] = true }
+	err = retry(ctx, func() error {
+		before = make(map[string]bool, len(keys))
+		return r.run(ctx, s.pool)
+	})
+	return before, err
 }
 
 // channel is the name under which the changes of the table are told, at most 63 bytes.
