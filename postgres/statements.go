@@ -70,3 +70,17 @@ func (c *config) qualified(suffix string) string {
 	}
 	return pgx.Identifier{c.schema, c.table + suffix}.Sanitize()
 }
+
+// Statement returns the text of a statement as the store sends it: "put" is sql/put.sql with the configured names, and so
+// on. It is for those who look at plans; arguments may change from version to version.
+func Statement(name string, opts ...Option) (string, error) {
+	c, err := newConfig(opts)
+	if err != nil {
+		return "", err
+	}
+	file := "sql/" + name + ".sql"
+	if _, err := sqlFiles.Open(file); err != nil {
+		return "", invalid("no statement of this name")
+	}
+	return render(&c, readSQL(sqlFiles, file)), nil
+}
