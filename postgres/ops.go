@@ -15,7 +15,8 @@ type ops struct {
 	doneTTL time.Duration
 	clock   func() time.Time // nil: the database's
 	channel string           // on which changes of watched rows are told
-	rawFrom int              // results of this many bytes and more go in as they are; 0: none by their size
+	guess   *guess
+	rawFrom int // results of this many bytes and more go in as they are; 0: none by their size
 	run     func(ctx context.Context, r *request) error
 	closed  func() bool
 }
@@ -47,9 +48,12 @@ func (o *ops) PutIfAbsent(ctx context.Context, key string, entry idempotency.Ent
 		return idempotency.PutResult{}, fail(ctx, "PutIfAbsent", err)
 	}
 	doc := o.document(e.Result)
-	for {
+	for asked := false; ; asked = true {
 		a := new(answer)
 		r := o.put(&e, ttl, doc, a)
+		if !asked && r.claim != nil {
+			o.guessed(r)
+		}
 		err := o.run(ctx, r)
 		switch {
 		case err != nil && doc.unfit(err):
@@ -57,19 +61,36 @@ func (o *ops) PutIfAbsent(ctx context.Context, key string, entry idempotency.Ent
 		case err != nil:
 			return idempotency.PutResult{}, fail(ctx, "PutIfAbsent", err)
 		case r.found:
+			o.guess.learn(a.putAt == nil)
 			return a.put(&e, ttl), nil
 		}
-		// Another claim of the key was committed between the statement's two halves: now it can be seen.
+		// The guess was wrong, or another claim of the key was committed between the statement's two halves and can be
+		// seen now.
 	}
 }
 
 func (o *ops) put(e *idempotency.Entry, ttl time.Duration, doc document, a *answer) *request {
-	return &request{
+	r := &request{
 		key: e.Key, size: len(e.Result), sql: o.sql.put, scan: a.scanPut,
 		args: []any{
 			o.now(), e.Key, interval(ttl), interval(e.Lease), int16(e.Status), e.HolderID, e.Fingerprint, e.SessionID,
 			doc.blobArg(), doc.rawArg(), o.channel,
 		},
+	}
+	if e.Status == idempotency.InFlight {
+		r.claim = &claim{entry: e, ttl: interval(ttl), ops: o}
+	}
+	return r
+}
+
+// guessed makes a claim's request a simpler one, if it is nearly sure that it will do.
+func (o *ops) guessed(r *request) {
+	switch {
+	case o.guess.free():
+		r.sql = o.sql.insert
+		r.args = append(r.args[:4:4], r.args[5:8]...)
+	case o.guess.recorded():
+		r.sql, r.args = o.sql.find, r.args[:2]
 	}
 }
 

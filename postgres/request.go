@@ -18,6 +18,8 @@ type request struct {
 	args []any
 	scan func(rows pgx.Rows) error // reads a row; nil: it is enough to know that there was one
 
+	claim *claim // of an InFlight entry, which can share a statement with others
+
 	found bool // there was a row
 }
 
@@ -67,10 +69,15 @@ type answer struct {
 
 // scanPut reads the clock, the time of the claim that was made, and the columns of an entry, which are NULL if one was.
 func (a *answer) scanPut(rows pgx.Rows) error {
-	if rows.RawValues()[1] == nil {
+	values := rows.RawValues()
+	switch {
+	case len(values) == 2: // insert.sql
+		return rows.Scan(&a.now, &a.putAt)
+	case values[1] != nil:
+		return rows.Scan(&a.now, &a.putAt, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil)
+	default:
 		return a.scan(rows)
 	}
-	return rows.Scan(&a.now, &a.putAt, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil)
 }
 
 // scan reads the clock and, from the third column on, an entry.
