@@ -34,7 +34,9 @@ func newLedger(t testing.TB, pool *pgxpool.Pool, schema string) *ledger {
 	return l
 }
 
-func (l *ledger) insert(what string) string { return "INSERT INTO " + l.name + " VALUES ('" + what + "')" }
+func (l *ledger) insert(what string) string {
+	return "INSERT INTO " + l.name + " VALUES ('" + what + "')"
+}
 
 // wants deviates unless the ledger has n lines.
 func (l *ledger) wants(n int) {
