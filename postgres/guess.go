@@ -7,7 +7,7 @@ import "sync/atomic"
 // as fast as a plain INSERT or SELECT, and a second is needed when the guess was wrong. So it guesses only where nearly all of
 // the last claims went one way.
 type guess struct {
-	taken atomic.Int32 // moving average of 0 for free and full for taken, over about the last sixteen
+	share atomic.Int32 // moving average of 0 for free and full for taken, over about the last sixteen
 }
 
 const (
@@ -18,19 +18,19 @@ const (
 
 func newGuess() *guess {
 	g := new(guess)
-	g.taken.Store(full / 2)
+	g.share.Store(full / 2)
 	return g
 }
 
 // learn takes one more answer in. That concurrent ones may get lost does no harm.
 func (g *guess) learn(taken bool) {
-	old := g.taken.Load()
+	old := g.share.Load()
 	var now int32
 	if taken {
 		now = full
 	}
-	g.taken.Store(old + (now-old)/window)
+	g.share.Store(old + (now-old)/window)
 }
 
-func (g *guess) free() bool     { return g.taken.Load() < sure }
-func (g *guess) recorded() bool { return g.taken.Load() > full-sure }
+func (g *guess) free() bool  { return g.share.Load() < sure }
+func (g *guess) taken() bool { return g.share.Load() > full-sure }

@@ -89,7 +89,7 @@ func (o *ops) guessed(r *request) {
 	case o.guess.free():
 		r.sql = o.sql.insert
 		r.args = append(r.args[:4:4], r.args[5:8]...)
-	case o.guess.recorded():
+	case o.guess.taken():
 		r.sql, r.args = o.sql.find, r.args[:2]
 	}
 }
