@@ -4,6 +4,7 @@ package archtest
 const (
 	bbolt      = "go.etcd.io/bbolt"
 	golangLRU  = "github.com/hashicorp/golang-lru/v2"
+	pgx        = "github.com/jackc/pgx/v5"
 	porcupine  = "github.com/anishathalye/porcupine"
 	rapidCheck = "pgregory.net/rapid"
 )
@@ -32,12 +33,14 @@ var rooms = []room{
 
 	{dir: "memory", code: []string{".", "backend"}, tests: []string{"conformance"}},
 	{dir: "bolt", code: []string{".", "backend", bbolt}, tests: []string{"conformance"}},
+	{dir: "postgres", code: []string{".", "backend", pgx}},
 
 	{dir: "examples/quickstart", code: []string{".", "memory"}},
 	{dir: "examples/filestore", code: []string{".", "backend"}, tests: []string{"conformance"}},
 	{dir: "examples/payments", code: []string{".", "backend", "memory", "bolt", bbolt}},
-	{dir: "bench", code: []string{".", "backend", "memory", "bolt", "lru", bbolt}},
+	{dir: "bench", code: []string{".", "backend", "memory", "bolt", "lru", bbolt}, tests: []string{"postgres", "internal/integration", pgx}},
 
 	{dir: "internal/archtest"},
+	{dir: "internal/integration", code: []string{pgx}, tests: []string{".", "backend", "conformance", "postgres"}},
 	{dir: "internal/model", tests: []string{".", "memory", "bolt", rapidCheck, porcupine}},
 }
