@@ -107,7 +107,7 @@ func (s *Store) batch(ctx context.Context, items []*item) {
 		case err != nil || !it.request.found && it.op.Kind != idempotency.OpTouch:
 			*it.result = s.single(ctx, it.op)
 		case it.op.Kind == idempotency.OpPut:
-			it.result.Put = it.answer.put(&it.entry)
+			it.result.Put = it.answer.put(&it.entry, it.op.TTL)
 		default:
 			it.result.OK = it.request.found
 		}

@@ -7,8 +7,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/jackc/pgx/v5"
-
 	"go.aimon.at/idempotency/backend"
 )
 
@@ -25,11 +23,10 @@ type group struct {
 	maxTrips int
 	maxBatch int
 
-	mu      sync.Mutex
-	trips   int // under way
-	under   int // requests under way
-	queue   []*member
-	touched atomic.Int64 // batches of more than one, for tests
+	mu    sync.Mutex
+	trips int // under way
+	under int // requests under way
+	queue []*member
 }
 
 // member is a request that waits for a trip.
@@ -152,7 +149,6 @@ func (g *group) run(t *trip, members []*member) {
 		close(m.done)
 		return
 	}
-	g.touched.Add(1)
 	slices.SortStableFunc(members, func(a, b *member) int { return strings.Compare(a.request.key, b.request.key) })
 	requests := make([]*request, len(members))
 	for i, m := range members {
@@ -186,22 +182,17 @@ func runBatch(ctx context.Context, pool Pool, requests []*request) []error {
 	return errs
 }
 
-// pipeline runs requests in one trip and one implicit transaction.
-func pipeline(ctx context.Context, pool Pool, requests []*request) error {
-	var b pgx.Batch
-	for _, r := range requests {
-		b.Queue(r.sql, r.args...)
-	}
-	results := pool.SendBatch(ctx, &b)
-	for _, r := range requests {
-		rows, err := results.Query()
-		if err == nil {
-			err = r.read(rows)
-		}
-		if err != nil {
-			_ = results.Close() // the first error is the cause of the others
-			return err
-		}
-	}
-	return results.Close() // the commit
+// Queued is the number of operations that wait for a trip. Together with UnderWay it is for monitoring: a queue that is long
+// for long means that the database is the bottleneck.
+func (s *Store) Queued() int {
+	s.group.mu.Lock()
+	defer s.group.mu.Unlock()
+	return len(s.group.queue)
+}
+
+// UnderWay is the number of operations that have been sent and not answered.
+func (s *Store) UnderWay() int {
+	s.group.mu.Lock()
+	defer s.group.mu.Unlock()
+	return s.group.under
 }

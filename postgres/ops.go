@@ -15,7 +15,8 @@ type ops struct {
 	doneTTL time.Duration
 	clock   func() time.Time // nil: the database's
 	channel string           // on which changes of watched rows are told
-	rawFrom int              // results of this many bytes and more go in as they are; 0: none by their size
+	guess   *guess
+	rawFrom int // results of this many bytes and more go in as they are; 0: none by their size
 	run     func(ctx context.Context, r *request) error
 	closed  func() bool
 }
@@ -47,9 +48,12 @@ func (o *ops) PutIfAbsent(ctx context.Context, key string, entry idempotency.Ent
 		return idempotency.PutResult{}, fail(ctx, "PutIfAbsent", err)
 	}
 	doc := o.document(e.Result)
-	for {
+	for asked := false; ; asked = true {
 		a := new(answer)
 		r := o.put(&e, ttl, doc, a)
+		if !asked && r.claim != nil {
+			o.guessed(r)
+		}
 		err := o.run(ctx, r)
 		switch {
 		case err != nil && doc.unfit(err):
@@ -57,27 +61,54 @@ func (o *ops) PutIfAbsent(ctx context.Context, key string, entry idempotency.Ent
 		case err != nil:
 			return idempotency.PutResult{}, fail(ctx, "PutIfAbsent", err)
 		case r.found:
-			return a.put(&e), nil
+			o.guess.learn(a.putAt == nil)
+			return a.put(&e, ttl), nil
 		}
-		// Another claim of the key was committed between the statement's two halves: now it can be seen.
+		// The guess was wrong, or another claim of the key was committed between the statement's two halves and can be
+		// seen now.
 	}
 }
 
 func (o *ops) put(e *idempotency.Entry, ttl time.Duration, doc document, a *answer) *request {
-	return &request{
-		key: e.Key, size: len(e.Result), sql: o.sql.put, dest: a.dest(),
+	r := &request{
+		key: e.Key, size: len(e.Result), sql: o.sql.put, scan: a.scanPut,
 		args: []any{
 			o.now(), e.Key, interval(ttl), interval(e.Lease), int16(e.Status), e.HolderID, e.Fingerprint, e.SessionID,
 			doc.blobArg(), doc.rawArg(), o.channel,
 		},
 	}
+	if e.Status == idempotency.InFlight {
+		r.claim = &claim{entry: e, ttl: interval(ttl), ops: o}
+	}
+	return r
 }
 
-// put is the answer to the claim of e: a live entry of the same holder is its own, claimed before.
-func (a *answer) put(e *idempotency.Entry) idempotency.PutResult {
-	stored := a.take()
-	own := e.HolderID != "" && stored.HolderID == e.HolderID && stored.Status == e.Status
-	return idempotency.PutResult{Inserted: a.inserted || own, Entry: stored, Now: a.now}
+// guessed makes a claim's request a simpler one, if it is nearly sure that it will do.
+func (o *ops) guessed(r *request) {
+	switch {
+	case o.guess.free():
+		r.sql = o.sql.insert
+		r.args = append(r.args[:4:4], r.args[5:8]...)
+	case o.guess.taken():
+		r.sql, r.args = o.sql.find, r.args[:2]
+	}
+}
+
+// put is the answer to the claim of e: it was made, or the live entry of the same holder is its own, claimed before.
+func (a *answer) put(e *idempotency.Entry, ttl time.Duration) idempotency.PutResult {
+	if a.putAt == nil {
+		return a.own(e)
+	}
+	stored := *e
+	stored.Attempt, stored.CreatedAt, stored.TouchedAt = 1, a.putAt.UTC(), a.putAt.UTC()
+	stored.ExpiresAt = stored.CreatedAt.Add(interval(ttl))
+	return idempotency.PutResult{Inserted: true, Entry: stored, Now: a.now.UTC()}
+}
+
+// own is the answer when e is to be stored and a is what is: it counts as inserted if it is the same holder's.
+func (a *answer) own(e *idempotency.Entry) idempotency.PutResult {
+	same := e.HolderID != "" && a.entry.HolderID == e.HolderID && a.entry.Status == e.Status
+	return idempotency.PutResult{Inserted: same, Entry: a.entry, Now: a.now.UTC()}
 }
 
 // TakeOver implements idempotency.Store.
@@ -89,7 +120,7 @@ func (o *ops) TakeOver(ctx context.Context, key, expectedHolderID string, cutoff
 	for {
 		a := new(answer)
 		r := &request{
-			key: key, sql: o.sql.takeOver, dest: append(a.dest(), nil),
+			key: key, sql: o.sql.takeOver, scan: a.scan,
 			args: []any{
 				o.now(), key, expectedHolderID, cutoffArg(cutoff), interval(ttl), interval(e.Lease),
 				e.HolderID, e.Fingerprint, e.SessionID, o.channel,
@@ -99,19 +130,17 @@ func (o *ops) TakeOver(ctx context.Context, key, expectedHolderID string, cutoff
 			return idempotency.PutResult{}, fail(ctx, "TakeOver", err)
 		}
 		if r.found {
-			return a.put(&e), nil
+			return a.own(&e), nil
 		}
-		now, stored, found, err := o.find(ctx, key)
+		now, found, err := o.find(ctx, key, a)
 		if err != nil {
 			return idempotency.PutResult{}, fail(ctx, "TakeOver", err)
 		}
-		res := idempotency.PutResult{Entry: stored, Now: now}
 		if !found {
-			return res, nil
+			return idempotency.PutResult{Now: now}, nil
 		}
-		res.Inserted = stored.HolderID == e.HolderID && stored.Status == idempotency.InFlight
-		old := backend.Record{Entry: stored}
-		if res.Inserted || !old.Reclaimable(expectedHolderID, cutoff, stored.CreatedAt) {
+		old := backend.Record{Entry: a.entry}
+		if res := a.own(&e); res.Inserted || !old.Reclaimable(expectedHolderID, cutoff, a.entry.CreatedAt) {
 			return res, nil
 		}
 		// The holder came, or fell silent, between the two statements.
@@ -162,7 +191,7 @@ func (o *ops) done(key, holderID string, doc document, ttl time.Duration) *reque
 // held returns the status of the live entry of key that is holderID's, or 0.
 func (o *ops) held(ctx context.Context, key, holderID string) (idempotency.Status, error) {
 	var status int16
-	r := &request{key: key, sql: o.sql.held, args: []any{o.now(), key, holderID}, dest: []any{&status}}
+	r := &request{key: key, sql: o.sql.held, args: []any{o.now(), key, holderID}, scan: into(&status)}
 	if err := o.run(ctx, r); err != nil || !r.found {
 		return 0, err
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"go.aimon.at/idempotency"
 	"go.aimon.at/idempotency/backend"
 )
@@ -16,29 +18,29 @@ func (o *ops) Find(ctx context.Context, key string) (idempotency.Entry, error) {
 	if err := o.start(ctx, backend.ValidateKey(key)); err != nil {
 		return idempotency.Entry{}, fail(ctx, "Find", err)
 	}
-	_, e, found, err := o.find(ctx, key)
+	a := new(answer)
+	_, found, err := o.find(ctx, key, a)
 	switch {
 	case err != nil:
 		return idempotency.Entry{}, fail(ctx, "Find", err)
 	case !found:
 		return idempotency.Entry{}, idempotency.ErrNotFound
 	default:
-		return e, nil
+		return a.entry, nil
 	}
 }
 
-func (o *ops) find(ctx context.Context, key string) (now time.Time, e idempotency.Entry, found bool, err error) {
-	a := new(answer)
-	r := &request{key: key, sql: o.sql.find, args: []any{o.now(), key}, dest: a.dest()}
+// find reads the live entry of key into a, and returns the clock.
+func (o *ops) find(ctx context.Context, key string, a *answer) (now time.Time, found bool, err error) {
+	r := &request{key: key, sql: o.sql.find, args: []any{o.now(), key}, scan: a.scan}
 	if err := o.run(ctx, r); err != nil {
-		return now, e, false, err
+		return now, false, err
 	}
 	if !r.found {
 		now, err = o.readClock(ctx)
-		return now, e, false, err
+		return now, false, err
 	}
-	e = a.take()
-	return a.now, e, true, nil
+	return a.now.UTC(), true, nil
 }
 
 // FindStaleInFlight implements idempotency.Store. Its cost grows with the live claims that are older than cutoff: those
@@ -84,8 +86,12 @@ func page(limit int) int {
 func (o *ops) many(ctx context.Context, sql string, args ...any) ([]idempotency.Entry, error) {
 	a := new(answer)
 	entries := []idempotency.Entry{}
-	r := &request{sql: sql, args: args, dest: a.dest()}
-	r.each = func() { entries = append(entries, a.take()) }
+	r := &request{sql: sql, args: args}
+	r.scan = func(rows pgx.Rows) error {
+		err := a.scan(rows)
+		entries = append(entries, a.entry)
+		return err
+	}
 	if err := o.run(ctx, r); err != nil {
 		return nil, err
 	}
@@ -105,6 +111,6 @@ func (o *ops) readClock(ctx context.Context) (now time.Time, err error) {
 	if o.clock != nil {
 		return o.clock(), nil
 	}
-	err = o.run(ctx, &request{sql: o.sql.now, args: []any{nil}, dest: []any{&now}})
+	err = o.run(ctx, &request{sql: o.sql.now, args: []any{nil}, scan: into(&now)})
 	return now.UTC(), err
 }

@@ -16,8 +16,9 @@ type request struct {
 	size int    // bytes of the result that it carries
 	sql  string
 	args []any
-	dest []any  // where to scan a row; nil: only whether there was one
-	each func() // called after each row that was scanned
+	scan func(rows pgx.Rows) error // reads a row; nil: it is enough to know that there was one
+
+	claim *claim // of an InFlight entry, which can share a statement with others
 
 	found bool // there was a row
 }
@@ -26,14 +27,11 @@ func (r *request) read(rows pgx.Rows) error {
 	defer rows.Close()
 	for rows.Next() {
 		r.found = true
-		if r.dest == nil {
+		if r.scan == nil {
 			continue
 		}
-		if err := rows.Scan(r.dest...); err != nil {
+		if err := r.scan(rows); err != nil {
 			return err
-		}
-		if r.each != nil {
-			r.each()
 		}
 	}
 	rows.Close()
@@ -54,28 +52,45 @@ func (r *request) run(ctx context.Context, on runner) error {
 	return r.read(rows)
 }
 
-// answer is a row that holds an entry.
-type answer struct {
-	now      time.Time
-	inserted bool
-	entry    idempotency.Entry
-	status   int16
-	blob     []byte
-	raw      []byte
+// into is a scan of the columns of one row.
+func into(dest ...any) func(pgx.Rows) error {
+	return func(rows pgx.Rows) error { return rows.Scan(dest...) }
 }
 
-// dest is where the columns of the clock, of the insertion and of the entry go.
-func (a *answer) dest() []any {
-	e := &a.entry
-	return []any{
-		&a.now, &a.inserted, &e.Key, &e.SessionID, &e.Fingerprint, &a.status, &e.HolderID, &e.Lease, &e.Attempt,
-		&a.blob, &a.raw, &e.CreatedAt, &e.TouchedAt, &e.ExpiresAt,
+// answer is a row that holds the clock and, unless it is the answer to a fresh claim, an entry.
+type answer struct {
+	now    time.Time
+	putAt  *time.Time // the time of the claim that was made, if one was
+	entry  idempotency.Entry
+	status int16
+	blob   []byte
+	raw    []byte
+}
+
+// scanPut reads the clock, the time of the claim that was made, and the columns of an entry, which are NULL if one was.
+func (a *answer) scanPut(rows pgx.Rows) error {
+	values := rows.RawValues()
+	switch {
+	case len(values) == 2: // insert.sql
+		return rows.Scan(&a.now, &a.putAt)
+	case values[1] != nil:
+		return rows.Scan(&a.now, &a.putAt, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil)
+	default:
+		return a.scan(rows)
 	}
 }
 
-// take returns the entry that was scanned and empties the answer for the next row.
-func (a *answer) take() idempotency.Entry {
-	e := a.entry
+// scan reads the clock and, from the third column on, an entry.
+func (a *answer) scan(rows pgx.Rows) error {
+	*a = answer{}
+	e := &a.entry
+	err := rows.Scan(
+		&a.now, nil, &e.Key, &e.SessionID, &e.Fingerprint, &a.status, &e.HolderID, &e.Lease, &e.Attempt,
+		&a.blob, &a.raw, &e.CreatedAt, &e.TouchedAt, &e.ExpiresAt,
+	)
+	if err != nil {
+		return err
+	}
 	e.Status = idempotency.Status(a.status)
 	switch {
 	case a.raw != nil:
@@ -84,7 +99,5 @@ func (a *answer) take() idempotency.Entry {
 		e.Result = a.blob
 	}
 	e.CreatedAt, e.TouchedAt, e.ExpiresAt = e.CreatedAt.UTC(), e.TouchedAt.UTC(), e.ExpiresAt.UTC()
-	a.now = a.now.UTC()
-	a.entry, a.blob, a.raw = idempotency.Entry{}, nil, nil
-	return e
+	return nil
 }

@@ -39,7 +39,7 @@ func (s *Store) askCommitted(ctx context.Context, key, holderID string) (bool, e
 	// A row that it replaced is locked until it ends.
 	var holder string
 	var status int16
-	r := &request{sql: s.sql.lock, args: []any{key}, dest: []any{&holder, &status}}
+	r := &request{sql: s.sql.lock, args: []any{key}, scan: into(&holder, &status)}
 	if err := r.run(ctx, tx); err != nil || r.found {
 		return holder == holderID && idempotency.Status(status) == idempotency.Done, err
 	}

@@ -17,13 +17,13 @@ const columns = "e.key, e.session_id, e.fingerprint, e.status, e.holder_id, e.le
 
 // statements are the texts of sql/*.sql for one table.
 type statements struct {
-	put, done, held, touch, reset, takeOver, find, stale, list, sweep, now, watch, lock string
+	put, putMany, insert, done, held, touch, reset, takeOver, find, stale, list, sweep, now, watch, lock string
 }
 
 func newStatements(c *config) statements {
 	read := func(name string) string { return render(c, readSQL(sqlFiles, "sql/"+name+".sql")) }
 	return statements{
-		put: read("put"), done: read("done"), held: read("held"), touch: read("touch"), reset: read("reset"),
+		put: read("put"), putMany: read("putmany"), insert: read("insert"), done: read("done"), held: read("held"), touch: read("touch"), reset: read("reset"),
 		takeOver: read("takeover"), find: read("find"), stale: read("stale"), list: read("list"),
 		sweep: read("sweep"), now: read("now"), watch: read("watch"), lock: read("lock"),
 	}
@@ -69,4 +69,18 @@ func (c *config) qualified(suffix string) string {
 		return pgx.Identifier{c.table + suffix}.Sanitize()
 	}
 	return pgx.Identifier{c.schema, c.table + suffix}.Sanitize()
+}
+
+// Statement returns the text of a statement as the store sends it: "put" is sql/put.sql with the configured names, and so
+// on. It is for those who look at plans; arguments may change from version to version.
+func Statement(name string, opts ...Option) (string, error) {
+	c, err := newConfig(opts)
+	if err != nil {
+		return "", err
+	}
+	file := "sql/" + name + ".sql"
+	if _, err := sqlFiles.Open(file); err != nil {
+		return "", invalid("no statement of this name")
+	}
+	return render(&c, readSQL(sqlFiles, file)), nil
 }

@@ -25,7 +25,7 @@ func (o *ops) SweepExpired(ctx context.Context, now time.Time) (total int, err e
 			last      *time.Time
 		)
 		r := &request{
-			sql: o.sql.sweep, args: []any{o.now(), until, cursor, sweepBatch}, dest: []any{&gone, &due, &last},
+			sql: o.sql.sweep, args: []any{o.now(), until, cursor, sweepBatch}, scan: into(&gone, &due, &last),
 		}
 		if err := o.run(ctx, r); err != nil {
 			return total, fail(ctx, "SweepExpired", err)

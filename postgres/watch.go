@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"go.aimon.at/idempotency"
 	"go.aimon.at/idempotency/backend"
 )
@@ -48,9 +50,13 @@ func (s *Store) Watch(ctx context.Context, key string) (<-chan struct{}, error) 
 
 // mark has changes of the entries of keys told from now on, and returns the keys that were told of before.
 func (s *Store) mark(ctx context.Context, keys []string) (before map[string]bool, err error) {
-	var key string
-	r := &request{sql: s.sql.watch, args: []any{keys}, dest: []any{&key}}
-	r.each = func() { before[key] = true }
+	r := &request{sql: s.sql.watch, args: []any{keys}}
+	r.scan = func(rows pgx.Rows) error {
+		var key string
+		err := rows.Scan(&key)
+		before[key] = true
+		return err
+	}
 	err = retry(ctx, func() error {
 		before = make(map[string]bool, len(keys))
 		return r.run(ctx, s.pool)

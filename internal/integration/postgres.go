@@ -7,7 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"sort"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -23,24 +23,26 @@ import (
 // PostgresURL is the variable of the environment that names a server to use; its user may create schemas.
 const PostgresURL = "IDEMPOTENCY_POSTGRES_URL"
 
+var postgresService = service{
+	name: "PostgreSQL", url: PostgresURL, debian: "postgresql",
+	local: localPostgres, container: containerPostgres,
+}
+
 // PostgresServer is a running server.
 type PostgresServer struct {
 	// URL of a database that the tests may create schemas in.
 	URL string
 
-	dir   string
-	port  int
-	flags []string
-	proc  *child
+	run instance // nil: not ours
 }
 
 var shared = sync.OnceValues(func() (*PostgresServer, error) {
 	if u := os.Getenv(PostgresURL); u != "" {
 		return &PostgresServer{URL: u}, nil
 	}
-	s, err := startPostgres("fsync=off", "full_page_writes=off")
+	s, err := newPostgres("fsync=off", "full_page_writes=off")
 	if err == nil {
-		atExit(s.stop)
+		atExit(s.run.stop)
 	}
 	return s, err
 })
@@ -50,7 +52,7 @@ func Postgres(tb testing.TB) *PostgresServer {
 	tb.Helper()
 	s, err := shared()
 	if err != nil {
-		unavailable(tb, "PostgreSQL", err)
+		postgresService.unavailable(tb, err)
 	}
 	return s
 }
@@ -59,117 +61,100 @@ func Postgres(tb testing.TB) *PostgresServer {
 // its own ("name=value"). A server named by the environment is never used for that.
 func NewPostgres(tb testing.TB, settings ...string) *PostgresServer {
 	tb.Helper()
-	s, err := startPostgres(settings...)
+	s, err := newPostgres(settings...)
 	if err != nil {
-		unavailable(tb, "PostgreSQL of its own", err)
+		postgresService.unavailable(tb, err)
 	}
-	tb.Cleanup(s.stop)
+	tb.Cleanup(s.run.stop)
 	return s
 }
 
-// binaries returns the directory of the newest installed server.
-func binaries() (string, error) {
+func newPostgres(settings ...string) (*PostgresServer, error) {
+	run, err := postgresService.start(settings...)
+	if err != nil {
+		return nil, err
+	}
+	return &PostgresServer{URL: postgresURL(run.address()), run: run}, nil
+}
+
+func postgresURL(addr string) string {
+	return "postgres://postgres@" + addr + "/postgres?sslmode=disable"
+}
+
+func pingPostgres(addr string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		conn, err := pgx.Connect(ctx, postgresURL(addr))
+		if err != nil {
+			return err
+		}
+		return conn.Close(ctx)
+	}
+}
+
+// initdb and postgres are run with these, on the machine and in a container.
+var initdbFlags = []string{"-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions"}
+
+func postgresFlags(settings []string) (flags []string) {
+	for _, x := range append([]string{
+		"unix_socket_directories=", "max_connections=400", "shared_buffers=256MB",
+		"log_min_messages=fatal", "timezone=Asia/Kathmandu", // nothing may depend on the server's zone
+	}, settings...) {
+		flags = append(flags, "-c", x)
+	}
+	return flags
+}
+
+func localPostgres(settings []string) (instance, error) {
+	bin, err := postgresBinaries()
+	if err != nil {
+		return nil, err
+	}
+	p, port, err := prepare("postgres")
+	if err != nil {
+		return nil, err
+	}
+	data := filepath.Join(p.dir, "data")
+	p.argv = append([]string{filepath.Join(bin, "postgres"), "-D", data, "-p", strconv.Itoa(port), "-c", "listen_addresses=127.0.0.1"},
+		postgresFlags(settings)...)
+	p.ping, p.fast, p.instant = pingPostgres(p.addr), syscall.SIGINT, syscall.SIGQUIT
+
+	initdb := exec.Command(filepath.Join(bin, "initdb"), append([]string{"-D", data}, initdbFlags...)...)
+	initdb.Dir = p.dir
+	initdb.SysProcAttr = attributes(p.as, syscall.SIGKILL)
+	if out, err := initdb.CombinedOutput(); err != nil {
+		p.stop()
+		return nil, fmt.Errorf("initdb: %w\n%s", err, out)
+	}
+	if err := p.start(); err != nil {
+		p.stop()
+		return nil, err
+	}
+	return p, nil
+}
+
+// postgresBinaries returns the directory of the server that is in the path, or of the newest that Debian has installed.
+func postgresBinaries() (string, error) {
 	if path, err := exec.LookPath("initdb"); err == nil {
-		return filepath.Dir(path), nil
+		if path, err = filepath.EvalSymlinks(path); err == nil {
+			return filepath.Dir(path), nil
+		}
 	}
 	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
 	if len(found) == 0 {
-		return "", fmt.Errorf("%w: set %s, or install it: apt-get install postgresql", errMissing, PostgresURL)
+		return "", fmt.Errorf("%w: no initdb in the path or below /usr/lib/postgresql", errMissing)
 	}
 	version := func(path string) int {
 		n, _ := strconv.Atoi(filepath.Base(filepath.Dir(filepath.Dir(path))))
 		return n
 	}
-	sort.Slice(found, func(i, j int) bool { return version(found[i]) < version(found[j]) })
-	return filepath.Dir(found[len(found)-1]), nil
+	newest := slices.MaxFunc(found, func(a, b string) int { return version(a) - version(b) })
+	return filepath.Dir(newest), nil
 }
 
-func startPostgres(settings ...string) (*PostgresServer, error) {
-	bin, err := binaries()
-	if err != nil {
-		return nil, err
-	}
-	as, err := unprivileged()
-	if err != nil {
-		return nil, err
-	}
-	dir, err := tempDir("postgres", as)
-	if err != nil {
-		return nil, err
-	}
-	initdb := exec.Command(filepath.Join(bin, "initdb"), "-D", filepath.Join(dir, "data"), "-U", "postgres", "-A", "trust",
-		"-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions")
-	initdb.Dir = dir
-	initdb.SysProcAttr = &syscall.SysProcAttr{Credential: as}
-	if out, err := initdb.CombinedOutput(); err != nil {
-		_ = os.RemoveAll(dir)
-		return nil, fmt.Errorf("initdb: %w\n%s", err, out)
-	}
-	s := &PostgresServer{dir: dir}
-	settings = append([]string{
-		"listen_addresses=127.0.0.1", "unix_socket_directories=", "max_connections=400", "shared_buffers=256MB",
-		"log_min_messages=fatal", "timezone=Asia/Kathmandu", // nothing may depend on the server's zone
-	}, settings...)
-	for _, x := range settings {
-		s.flags = append(s.flags, "-c", x)
-	}
-	if _, s.port, err = freeAddress(); err == nil {
-		s.URL = fmt.Sprintf("postgres://postgres@127.0.0.1:%d/postgres?sslmode=disable", s.port)
-		err = s.start()
-	}
-	if err != nil {
-		_ = os.RemoveAll(dir)
-	}
-	return s, err
-}
-
-func (s *PostgresServer) start() error {
-	bin, err := binaries()
-	if err != nil {
-		return err
-	}
-	as, err := unprivileged()
-	if err != nil {
-		return err
-	}
-	args := append([]string{"-D", filepath.Join(s.dir, "data"), "-p", strconv.Itoa(s.port)}, s.flags...)
-	cmd := exec.Command(filepath.Join(bin, "postgres"), args...)
-	cmd.Dir = s.dir
-	var log strings.Builder
-	cmd.Stderr = &log
-	if s.proc, err = spawn(cmd, as, syscall.SIGQUIT); err != nil {
-		return err
-	}
-	err = waitFor(s.proc, func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		defer cancel()
-		conn, err := pgx.Connect(ctx, s.URL)
-		if err != nil {
-			return err
-		}
-		return conn.Close(ctx)
-	})
-	if err != nil {
-		s.proc.stop(syscall.SIGQUIT)
-		return fmt.Errorf("%w\n%s", err, log.String())
-	}
-	return nil
-}
-
-func (s *PostgresServer) stop() {
-	if s.proc != nil {
-		s.proc.stop(syscall.SIGINT) // fast shutdown
-	}
-	if s.dir != "" {
-		_ = os.RemoveAll(s.dir)
-	}
-}
-
-// Crash kills the server as a power cut would, and starts it again on the same port.
+// Crash kills the server as a power cut would, and starts it again at the same address.
 func (s *PostgresServer) Crash(tb testing.TB) {
 	tb.Helper()
-	s.proc.stop(syscall.SIGQUIT)
-	if err := s.start(); err != nil {
+	if err := s.run.crash(); err != nil {
 		tb.Fatal(err)
 	}
 }
@@ -199,7 +184,12 @@ func (s *PostgresServer) Schema(tb testing.TB) string {
 // Pool returns a pool of connections to the server, at most size, with parameters added to its URL ("name=value").
 func (s *PostgresServer) Pool(tb testing.TB, size int, parameters ...string) *pgxpool.Pool {
 	tb.Helper()
-	u, err := url.Parse(s.URL)
+	return newPool(tb, s.URL, size, parameters...)
+}
+
+func newPool(tb testing.TB, rawURL string, size int, parameters ...string) *pgxpool.Pool {
+	tb.Helper()
+	u, err := url.Parse(rawURL)
 	if err != nil {
 		tb.Fatal(err)
 	}

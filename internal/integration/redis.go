@@ -31,10 +31,11 @@ type RedisServer struct {
 	// Addr is its host and port. It is empty for a server that the environment names.
 	Addr string
 
-	dir   string
-	flags []string
-	proc  *child
+	bus int      // the port on which a cluster's servers talk
+	run instance // nil: not ours
 }
+
+var redisService = service{name: "Redis", url: RedisURL, debian: "redis-server", local: localRedis}
 
 var sharedRedis = sync.OnceValues(func() (*RedisServer, error) {
 	if u := os.Getenv(RedisURL); u != "" {
@@ -42,7 +43,7 @@ var sharedRedis = sync.OnceValues(func() (*RedisServer, error) {
 	}
 	s, err := startRedis()
 	if err == nil {
-		atExit(s.stop)
+		atExit(s.run.stop)
 	}
 	return s, err
 })
@@ -52,7 +53,7 @@ func Redis(tb testing.TB) *RedisServer {
 	tb.Helper()
 	s, err := sharedRedis()
 	if err != nil {
-		unavailable(tb, "Redis", err)
+		redisService.unavailable(tb, err)
 	}
 	return s
 }
@@ -63,91 +64,67 @@ func NewRedis(tb testing.TB, settings ...string) *RedisServer {
 	tb.Helper()
 	s, err := startRedis(settings...)
 	if err != nil {
-		unavailable(tb, "Redis of its own", err)
+		redisService.unavailable(tb, err)
 	}
-	tb.Cleanup(s.stop)
+	tb.Cleanup(s.run.stop)
 	return s
 }
 
 func startRedis(settings ...string) (*RedisServer, error) {
-	if _, err := exec.LookPath("redis-server"); err != nil {
-		return nil, fmt.Errorf("%w: set %s, or install it: apt-get install redis-server", errMissing, RedisURL)
-	}
-	as, err := unprivileged()
+	run, err := redisService.start(settings...)
 	if err != nil {
 		return nil, err
 	}
-	dir, err := tempDir("redis", as)
-	if err != nil {
-		return nil, err
-	}
-	s := &RedisServer{dir: dir}
-	host, port, err := freeAddress()
-	if err == nil {
-		s.Addr = net.JoinHostPort(host, strconv.Itoa(port))
-		s.URL = "redis://" + s.Addr + "/0"
-		s.flags = append([]string{
-			"--bind", host, "--port", strconv.Itoa(port), "--dir", dir, "--save", "", "--loglevel", "warning",
-			"--appendonly", "yes", "--appendfsync", "everysec",
-		}, settings...)
-		err = s.start()
-	}
-	if err != nil {
-		_ = os.RemoveAll(dir)
-	}
-	return s, err
+	return &RedisServer{URL: "redis://" + run.address() + "/0", Addr: run.address(), run: run}, nil
 }
 
-func (s *RedisServer) start() error {
-	as, err := unprivileged()
+// localRedis starts this machine's redis-server. It has an append-only file; "--appendfsync always" makes that hold every
+// acknowledged write, while with the default a write may be put off behind a slow disk, and then a SIGKILL loses it.
+func localRedis(settings []string) (instance, error) {
+	path, err := exec.LookPath("redis-server")
 	if err != nil {
-		return err
+		return nil, fmt.Errorf("%w: %w", errMissing, err)
 	}
-	cmd := exec.Command("redis-server", s.flags...)
-	cmd.Dir = s.dir
-	var log strings.Builder
-	cmd.Stdout = &log
-	if s.proc, err = spawn(cmd, as, syscall.SIGKILL); err != nil {
-		return err
+	p, port, err := prepare("redis")
+	if err != nil {
+		return nil, err
 	}
-	client := goredis.NewClient(&goredis.Options{Addr: s.Addr, MaxRetries: -1})
-	defer client.Close()
-	err = waitFor(s.proc, func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		defer cancel()
+	p.argv = append([]string{
+		path, "--bind", "127.0.0.1", "--port", strconv.Itoa(port), "--dir", p.dir, "--save", "", "--loglevel", "warning",
+		"--appendonly", "yes", "--appendfsync", "everysec",
+	}, settings...)
+	p.fast, p.instant = syscall.SIGKILL, syscall.SIGKILL // nobody asks for its data again
+	p.ping = func(ctx context.Context) error {
+		client := goredis.NewClient(&goredis.Options{Addr: p.addr, MaxRetries: -1, DialerRetries: 1})
+		defer client.Close()
 		err := client.Ping(ctx).Err()
 		if err != nil && (goredis.HasErrorPrefix(err, "NOAUTH") || goredis.HasErrorPrefix(err, "NOPERM")) {
 			return nil // it is up
 		}
 		return err
-	})
-	if err != nil {
-		s.proc.stop(syscall.SIGKILL)
-		return fmt.Errorf("%w\n%s", err, log.String())
 	}
-	return nil
-}
-
-func (s *RedisServer) stop() {
-	if s.proc != nil {
-		s.proc.stop(syscall.SIGKILL)
+	if err := p.start(); err != nil {
+		_ = os.RemoveAll(p.dir)
+		return nil, err
 	}
-	if s.dir != "" {
-		_ = os.RemoveAll(s.dir)
-	}
+	return p, nil
 }
 
 // Crash kills the server by SIGKILL and starts it again on the same port and what it has on disk.
 func (s *RedisServer) Crash(tb testing.TB) {
 	tb.Helper()
-	s.Kill()
-	if err := s.start(); err != nil {
+	if err := s.run.crash(); err != nil {
 		tb.Fatal(err)
 	}
 }
 
 // Kill kills the server by SIGKILL.
-func (s *RedisServer) Kill() { s.proc.stop(syscall.SIGKILL) }
+func (s *RedisServer) Kill(tb testing.TB) {
+	tb.Helper()
+	if err := s.run.signal(syscall.SIGKILL); err != nil {
+		tb.Fatal(err)
+	}
+}
 
 // Client returns a client of the server, closed at the end of the test.
 func (s *RedisServer) Client(tb testing.TB, change ...func(*goredis.Options)) *goredis.Client {
@@ -195,7 +172,7 @@ func ClusterOfRedis(tb testing.TB) *RedisCluster {
 	tb.Helper()
 	c, err := sharedCluster()
 	if err != nil {
-		unavailable(tb, "Redis cluster", err)
+		redisService.unavailable(tb, err)
 	}
 	return c
 }
@@ -205,7 +182,7 @@ func NewRedisCluster(tb testing.TB) *RedisCluster {
 	tb.Helper()
 	c, err := startRedisCluster()
 	if err != nil {
-		unavailable(tb, "Redis cluster of its own", err)
+		redisService.unavailable(tb, err)
 	}
 	tb.Cleanup(c.stop)
 	return c
@@ -221,6 +198,7 @@ func startRedisCluster() (c *RedisCluster, err error) {
 	}()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
+	clients := make([]*goredis.Client, masters)
 	for i := range masters {
 		_, bus, err := freeAddress()
 		if err != nil {
@@ -230,31 +208,29 @@ func startRedisCluster() (c *RedisCluster, err error) {
 		if err != nil {
 			return c, err
 		}
+		s.bus = bus
 		c.Masters = append(c.Masters, s)
-		client := goredis.NewClient(&goredis.Options{Addr: s.Addr})
-		defer client.Close()
-		if err = client.ClusterAddSlotsRange(ctx, i*slots/masters, (i+1)*slots/masters-1).Err(); err != nil {
+		clients[i] = goredis.NewClient(&goredis.Options{Addr: s.Addr})
+		defer clients[i].Close()
+		if err = clients[i].ClusterAddSlotsRange(ctx, i*slots/masters, (i+1)*slots/masters-1).Err(); err != nil {
 			return c, err
 		}
-		host, port, _ := net.SplitHostPort(c.Masters[0].Addr)
-		firstBus := c.Masters[0].flag("--cluster-port")
 		if i > 0 {
-			if err = client.Do(ctx, "cluster", "meet", host, port, firstBus).Err(); err != nil {
+			host, port, _ := net.SplitHostPort(c.Masters[0].Addr)
+			if err = clients[i].Do(ctx, "cluster", "meet", host, port, c.Masters[0].bus).Err(); err != nil {
 				return c, err
 			}
 		}
 	}
-	for _, s := range c.Masters {
-		client := goredis.NewClient(&goredis.Options{Addr: s.Addr})
-		defer client.Close()
-		err := waitFor(s.proc, func() error {
+	for _, client := range clients {
+		complete := func(ctx context.Context) error {
 			info, err := client.ClusterInfo(ctx).Result()
 			if err == nil && !(strings.Contains(info, "cluster_state:ok") && strings.Contains(info, "cluster_known_nodes:3")) {
 				err = errors.New("the cluster is not complete")
 			}
 			return err
-		})
-		if err != nil {
+		}
+		if err := untilServing(complete, func() error { return nil }); err != nil {
 			return c, err
 		}
 	}
@@ -262,18 +238,9 @@ func startRedisCluster() (c *RedisCluster, err error) {
 	return c, nil
 }
 
-func (s *RedisServer) flag(name string) string {
-	for i, f := range s.flags {
-		if f == name {
-			return s.flags[i+1]
-		}
-	}
-	return ""
-}
-
 func (c *RedisCluster) stop() {
 	for _, s := range c.Masters {
-		s.stop()
+		s.run.stop()
 	}
 }
 

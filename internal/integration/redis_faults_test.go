@@ -26,7 +26,7 @@ func TestRedisFaults(t *testing.T) {
 		for _, follows := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/contexts=%v", c.Name, follows), func(t *testing.T) {
 				t.Parallel()
-				server := NewRedis(t)
+				server := NewRedis(t, "--appendfsync", "always")
 				link := newRedisLink(t, server.Addr)
 				prefix := Prefix()
 				err := c.Check(t, conformance.Backend{
@@ -57,9 +57,11 @@ func through(link *redisLink) func(*goredis.Options) {
 }
 
 var (
-	claimOf  = func(holder string) idempotency.Entry { return idempotency.Entry{Status: idempotency.InFlight, HolderID: holder} }
-	result   = []byte(`{"n":12345678901234567890}`)
-	longTime = time.Hour
+	held = func(holder string) idempotency.Entry {
+		return idempotency.Entry{Status: idempotency.InFlight, HolderID: holder}
+	}
+	redisResult = []byte(`{"n":12345678901234567890}`)
+	longTime    = time.Hour
 )
 
 // linked returns a store over a link, and one that goes around it.
@@ -78,14 +80,14 @@ func TestRedisLostReply(t *testing.T) {
 	ctx := t.Context()
 
 	lost := link.loseReply("the claim", false)
-	res, err := s.PutIfAbsent(ctx, "the claim", claimOf("a"), longTime)
+	res, err := s.PutIfAbsent(ctx, "the claim", held("a"), longTime)
 	if err != nil || !res.Inserted || res.Entry.Attempt != 1 {
 		t.Errorf("claim: %+v, %v", res, err)
 	}
 	await(t, lost)
 
 	lost = link.loseReply("a heartbeat's holder", false)
-	if _, err := direct.PutIfAbsent(ctx, "touched", claimOf("a heartbeat's holder"), longTime); err != nil {
+	if _, err := direct.PutIfAbsent(ctx, "touched", held("a heartbeat's holder"), longTime); err != nil {
 		t.Fatal(err)
 	}
 	if ok, err := s.Touch(ctx, "touched", "a heartbeat's holder"); err != nil || !ok {
@@ -94,13 +96,13 @@ func TestRedisLostReply(t *testing.T) {
 	await(t, lost)
 
 	lost = link.loseReply("12345678901234567890", false)
-	if ok, err := s.MarkDone(ctx, "the claim", "a", result, 0); err != nil || !ok {
+	if ok, err := s.MarkDone(ctx, "the claim", "a", redisResult, 0); err != nil || !ok {
 		t.Errorf("completion: %v, %v", ok, err)
 	}
 	await(t, lost)
 
 	lost = link.loseReply("the next holder", false)
-	res, err = s.TakeOver(ctx, "touched", "a heartbeat's holder", time.Time{}, claimOf("the next holder"), longTime)
+	res, err = s.TakeOver(ctx, "touched", "a heartbeat's holder", time.Time{}, held("the next holder"), longTime)
 	if err != nil || !res.Inserted || res.Entry.Attempt != 2 {
 		t.Errorf("take-over: %+v, %v", res, err)
 	}
@@ -123,7 +125,7 @@ func TestRedisRefusedRepeat(t *testing.T) {
 	t.Parallel()
 	s, link, direct := linked(t)
 	lost := link.loseReply("the claim", true)
-	_, err := s.PutIfAbsent(t.Context(), "the claim", claimOf("a"), longTime)
+	_, err := s.PutIfAbsent(t.Context(), "the claim", held("a"), longTime)
 	if err == nil || errors.Is(err, idempotency.ErrNotApplied) {
 		t.Errorf("claim that took effect: error %v, want an unknown outcome", err)
 	}
@@ -131,11 +133,11 @@ func TestRedisRefusedRepeat(t *testing.T) {
 	if e, err := direct.Find(t.Context(), "the claim"); err != nil || e.HolderID != "a" {
 		t.Errorf("the claim is not there: %v", err)
 	}
-	if _, err := s.PutIfAbsent(t.Context(), "another", claimOf("a"), longTime); !errors.Is(err, idempotency.ErrNotApplied) {
+	if _, err := s.PutIfAbsent(t.Context(), "another", held("a"), longTime); !errors.Is(err, idempotency.ErrNotApplied) {
 		t.Errorf("claim without a link: error %v, want one that is ErrNotApplied", err)
 	}
 	link.listen(t)
-	if res, err := s.PutIfAbsent(t.Context(), "the claim", claimOf("a"), longTime); err != nil || !res.Inserted {
+	if res, err := s.PutIfAbsent(t.Context(), "the claim", held("a"), longTime); err != nil || !res.Inserted {
 		t.Errorf("the same claim on a mended link: %+v, %v", res, err)
 	}
 }
@@ -170,7 +172,7 @@ func TestRedisForgetsScripts(t *testing.T) {
 					forget()
 				}
 				for n := range 10 {
-					res, err := s.PutIfAbsent(ctx, fmt.Sprint(n), claimOf(fmt.Sprint("h", i)), longTime)
+					res, err := s.PutIfAbsent(ctx, fmt.Sprint(n), held(fmt.Sprint("h", i)), longTime)
 					if err != nil {
 						t.Error(err)
 					}
@@ -185,7 +187,7 @@ func TestRedisForgetsScripts(t *testing.T) {
 			forget()
 			ops := make([]idempotency.Op, 100)
 			for i := range ops {
-				ops[i] = idempotency.Op{Kind: idempotency.OpPut, Key: fmt.Sprint("batch", i/2), Entry: claimOf(fmt.Sprint("h", i%2)), TTL: longTime}
+				ops[i] = idempotency.Op{Kind: idempotency.OpPut, Key: fmt.Sprint("batch", i/2), Entry: held(fmt.Sprint("h", i%2)), TTL: longTime}
 			}
 			for i, r := range s.Batch(ctx, ops) {
 				if r.Err != nil || r.Put.Inserted != (i%2 == 0) {
@@ -226,13 +228,13 @@ func TestRedisDeadline(t *testing.T) {
 		if i%2 == 0 {
 			time.AfterFunc(20*time.Millisecond, cancel)
 		}
-		_, err := s.PutIfAbsent(ctx, fmt.Sprint(i), claimOf("a"), longTime)
+		_, err := s.PutIfAbsent(ctx, fmt.Sprint(i), held("a"), longTime)
 		if !errors.Is(err, ctx.Err()) || err == nil {
 			t.Errorf("claim over a stalled link: %v", err)
 		}
 	})
 	restore()
-	if res, err := s.PutIfAbsent(t.Context(), "k", claimOf("a"), longTime); err != nil || !res.Inserted {
+	if res, err := s.PutIfAbsent(t.Context(), "k", held("a"), longTime); err != nil || !res.Inserted {
 		t.Errorf("on a mended link: %+v, %v", res, err)
 	}
 }

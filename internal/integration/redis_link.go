@@ -132,4 +132,3 @@ func (l *redisLink) loseReply(request string, down bool) <-chan struct{} {
 	l.lose.Store(what)
 	return what.lost
 }
-

@@ -19,18 +19,13 @@ CREATE TABLE idempotency_entry (
     session_id  text        NOT NULL,
     result_blob jsonb, -- the result, unless
     result_raw  bytea, -- it is a document that jsonb cannot carry: then its exact bytes
-    CONSTRAINT idempotency_entry_pkey PRIMARY KEY (key),
-    CONSTRAINT idempotency_entry_times CHECK (created_at <= touched_at AND touched_at < expires_at AND due_at <= expires_at),
-    CONSTRAINT idempotency_entry_result CHECK (num_nonnulls(result_blob, result_raw) = status - 1)
+    CONSTRAINT idempotency_entry_pkey PRIMARY KEY (key)
 ) WITH (
-    -- Room on each page for the next version of a row, so that claims, heartbeats and completions stay on it.
+    -- Room on each page for the next version of a row, so that heartbeats and completions stay on it.
     fillfactor = 80,
-    -- Every operation leaves a dead row version: vacuum by 5 % of them, not by the default 20 %, which a large table
-    -- reaches too late, and without the pauses that let a busy table outrun it.
-    autovacuum_vacuum_scale_factor = 0.05,
-    autovacuum_vacuum_insert_scale_factor = 0.05,
-    autovacuum_analyze_scale_factor = 0.05,
-    autovacuum_vacuum_cost_delay = 0
+    -- Every completion, heartbeat and sweep leaves a dead row version: vacuum when there are 5 % of them, not the default
+    -- 20 %, which a large table reaches late.
+    autovacuum_vacuum_scale_factor = 0.05
 );
 
 -- What may have expired, oldest first: the sweeper.

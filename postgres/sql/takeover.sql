@@ -9,5 +9,5 @@ UPDATE idempotency_entry AS e SET
 FROM (SELECT coalesce($1::timestamptz, clock_timestamp()) AS now OFFSET 0) AS clock
 WHERE e.key = $2 AND e.holder_id = $3 AND e.holder_id <> $7 AND e.status < 2 AND e.expires_at > clock.now
     AND ($4::timestamptz IS NULL OR e.touched_at < $4)
-RETURNING clock.now, true AS inserted, idempotency_columns,
-    CASE WHEN e.watched THEN pg_notify($10, encode(sha256(convert_to(e.key, 'UTF8')), 'hex')) END
+RETURNING clock.now, CASE WHEN e.watched THEN pg_notify($10, encode(sha256(convert_to(e.key, 'UTF8')), 'hex')) END,
+    idempotency_columns
