@@ -4,9 +4,15 @@ package archtest
 const (
 	bbolt      = "go.etcd.io/bbolt"
 	golangLRU  = "github.com/hashicorp/golang-lru/v2"
+	goleak     = "go.uber.org/goleak"
 	pgx        = "github.com/jackc/pgx/v5"
 	porcupine  = "github.com/anishathalye/porcupine"
 	rapidCheck = "pgregory.net/rapid"
+
+	// testcontainers takes some of its arguments in Docker's own types.
+	dockerAPI      = "github.com/moby/moby/api"
+	dockerClient   = "github.com/moby/moby/client"
+	testcontainers = "github.com/testcontainers/testcontainers-go"
 )
 
 // room is a directory of the module, packages below it included (the longest match counts), and all that it may
@@ -23,6 +29,7 @@ type room struct {
 //   - examples → backends → backend → root → standard library; a backend never imports another.
 //   - Only tests import conformance and internal, and nothing imports the examples.
 //   - Servers are started by internal/integration alone, where other tests get them.
+//   - Servers are started by internal/integration alone; other tests get them there.
 //   - A driver or a test library stands in the rows that may have it. `go mod tidy` of a consumer looks into the tests
 //     of the packages that it imports, so a test import costs a user as much as any other: the tests of the root,
 //     backend, memory and conformance bring in no third-party module.
@@ -35,7 +42,6 @@ var rooms = []room{
 	{dir: "memory", code: []string{".", "backend"}, tests: []string{"conformance"}},
 	{dir: "bolt", code: []string{".", "backend", bbolt}, tests: []string{"conformance"}},
 	{dir: "postgres", code: []string{".", "backend", pgx}},
-	{dir: "postgres", code: []string{".", "backend", pgx}},
 
 	{dir: "examples/quickstart", code: []string{".", "memory"}},
 	{dir: "examples/filestore", code: []string{".", "backend"}, tests: []string{"conformance"}},
@@ -43,11 +49,10 @@ var rooms = []room{
 	{dir: "bench", code: []string{".", "backend", "memory", "bolt", "lru", bbolt}, tests: []string{"postgres", "internal/integration", pgx}},
 
 	{dir: "internal/archtest"},
-	{dir: "internal/integration", code: []string{pgx}, tests: []string{".", "backend", "conformance", "postgres"}},
 	{
 		dir:   "internal/integration",
 		code:  []string{pgx, testcontainers, dockerAPI, dockerClient},
-		tests: []string{".", "conformance", "postgres", goleak},
+		tests: []string{".", "backend", "conformance", "postgres", goleak},
 	},
 	{
 		dir:   "internal/model",
