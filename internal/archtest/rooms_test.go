@@ -4,6 +4,7 @@ package archtest
 const (
 	bbolt      = "go.etcd.io/bbolt"
 	golangLRU  = "github.com/hashicorp/golang-lru/v2"
+	goredis    = "github.com/redis/go-redis/v9"
 	goleak     = "go.uber.org/goleak"
 	pgx        = "github.com/jackc/pgx/v5"
 	porcupine  = "github.com/anishathalye/porcupine"
@@ -42,17 +43,18 @@ var rooms = []room{
 	{dir: "memory", code: []string{".", "backend"}, tests: []string{"conformance"}},
 	{dir: "bolt", code: []string{".", "backend", bbolt}, tests: []string{"conformance"}},
 	{dir: "postgres", code: []string{".", "backend", pgx}},
+	{dir: "redis", code: []string{".", "backend", goredis}},
 
 	{dir: "examples/quickstart", code: []string{".", "memory"}},
 	{dir: "examples/filestore", code: []string{".", "backend"}, tests: []string{"conformance"}},
 	{dir: "examples/payments", code: []string{".", "backend", "memory", "bolt", bbolt}},
-	{dir: "bench", code: []string{".", "backend", "memory", "bolt", "lru", bbolt}, tests: []string{"postgres", "internal/integration", pgx}},
+	{dir: "bench", code: []string{".", "backend", "memory", "bolt", "lru", bbolt}, tests: []string{"postgres", "redis", "internal/integration", pgx, goredis}},
 
 	{dir: "internal/archtest"},
 	{
 		dir:   "internal/integration",
-		code:  []string{pgx, testcontainers, dockerAPI, dockerClient},
-		tests: []string{".", "backend", "conformance", "postgres", goleak},
+		code:  []string{pgx, goredis, testcontainers, dockerAPI, dockerClient},
+		tests: []string{".", "backend", "conformance", "postgres", "redis", goleak},
 	},
 	{
 		dir:   "internal/model",
