@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"strings"
 	"time"
@@ -10,7 +11,6 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 
 	"go.aimon.at/idempotency"
-	"go.aimon.at/idempotency/backend"
 )
 
 // request is one run of a script.
@@ -91,10 +91,11 @@ func (s *Store) run(ctx context.Context, r *request) error {
 		case <-pause.C:
 		case <-ctx.Done():
 			pause.Stop()
+			err = fmt.Errorf("%w: %w", ctx.Err(), err)
 			if unknown {
-				return ctx.Err()
+				return &unprovenError{err}
 			}
-			return backend.CheckContext(ctx)
+			return err
 		}
 	}
 }

@@ -215,6 +215,9 @@ func startRedisCluster() (c *RedisCluster, err error) {
 		if err = clients[i].ClusterAddSlotsRange(ctx, i*slots/masters, (i+1)*slots/masters-1).Err(); err != nil {
 			return c, err
 		}
+		if err = clients[i].Do(ctx, "cluster", "set-config-epoch", i+1).Err(); err != nil { // else they quarrel for a while
+			return c, err
+		}
 		if i > 0 {
 			host, port, _ := net.SplitHostPort(c.Masters[0].Addr)
 			if err = clients[i].Do(ctx, "cluster", "meet", host, port, c.Masters[0].bus).Err(); err != nil {
