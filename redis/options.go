@@ -55,7 +55,7 @@ func WithClock(now func() time.Time) Option { return func(c *config) { c.clock =
 
 // WithCoalescing tunes how concurrent commands share a pipeline. At most trips commands or pipelines are under way at once
 // (on a cluster: for each shard); callers beyond that queue up and share a pipeline of at most batch commands. trips 0 turns
-// it off: every operation is a command of its own. The default is 16 and 256.
+// it off: every operation is a command of its own. The default is 8 and 256.
 func WithCoalescing(trips, batch int) Option {
 	return func(c *config) { c.maxTrips, c.maxBatch = trips, batch }
 }
@@ -87,7 +87,7 @@ func WithoutCheck() Option { return WithAccepted(hazards...) }
 func newConfig(opts []Option) (config, error) {
 	c := config{
 		prefix: DefaultPrefix, shards: DefaultShards, doneTTL: idempotency.DefaultDoneTTL, grace: time.Hour,
-		maxTrips: 16, maxBatch: 256, push: true, accepted: map[Hazard]bool{},
+		maxTrips: 8, maxBatch: 256, push: true, accepted: map[Hazard]bool{},
 	}
 	for _, opt := range opts {
 		opt(&c)
