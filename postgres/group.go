@@ -176,7 +176,6 @@ func runBatch(ctx context.Context, pool Pool, requests []*request) []error {
 		return errs
 	}
 	for i, r := range requests {
-		r.found = false
 		errs[i] = r.run(ctx, pool)
 	}
 	return errs
