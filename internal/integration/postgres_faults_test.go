@@ -3,6 +3,7 @@ package integration
 import (
 	"context"
 	"errors"
+	"fmt"
 	"syscall"
 	"testing"
 	"time"
@@ -94,6 +95,45 @@ func TestPostgresLostReset(t *testing.T) {
 	})
 	if ok, err := f.store.CompareAndReset(t.Context(), "k", "a", time.Time{}); err != nil || ok {
 		t.Errorf("the release repeated: %v, %v", ok, err)
+	}
+}
+
+// TestPostgresLostBatch loses the reply of a batch: it is the outcome of each of its operations that is unknown. The driver says
+// of such a batch that it is safe to retry, where it sends it without a description (exec).
+func TestPostgresLostBatch(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []string{"cache_statement", "exec"} {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			f := newFaulty(t, 1, "default_query_exec_mode="+mode)
+			batch := func(key string) []idempotency.OpResult {
+				var ops []idempotency.Op
+				for i := range 10 {
+					ops = append(ops, idempotency.Op{Kind: idempotency.OpPut, Key: fmt.Sprint(key, i), Entry: claimOf("a"), TTL: time.Hour})
+				}
+				return f.store.Batch(t.Context(), ops)
+			}
+			for _, r := range batch("first ") {
+				if r.Err != nil {
+					t.Fatal(r.Err)
+				}
+			}
+			f.link.deaf.Store(true)
+			results := batch("second ")
+			f.link.deaf.Store(false)
+			for _, r := range results {
+				wantUnknown(t, r.Err)
+			}
+			eventually(t, "the batch", func() bool {
+				_, err := f.sure.Find(t.Context(), "second 9")
+				return err == nil
+			})
+			for _, r := range batch("second ") {
+				if r.Err != nil || !r.Put.Inserted {
+					t.Errorf("repeated: inserted %v, %v", r.Put.Inserted, r.Err)
+				}
+			}
+		})
 	}
 }
 
@@ -228,13 +268,13 @@ type faulty struct {
 	sure  *postgres.Store
 }
 
-func newFaulty(t *testing.T, connections int) *faulty {
+func newFaulty(t *testing.T, connections int, parameters ...string) *faulty {
 	t.Helper()
 	server := Postgres(t)
 	direct := server.Pool(t, 4)
 	schema := migrated(t, server, direct)
 	f := &faulty{link: newLink(t, server), sure: open(t, direct, schema)}
-	f.store = open(t, f.link.pool(t, server, connections), schema)
+	f.store = open(t, f.link.pool(t, server, connections, parameters...), schema)
 	f.claim(t, "another", "a") // connects, and prepares the statement
 	return f
 }
