@@ -15,7 +15,8 @@ import (
 // DoTx runs fn under key in one transaction that holds the claim, what fn writes through tx, and the result: they are
 // committed together or not at all. So fn's effects in the database happen exactly once, whatever dies when. Duplicates in
 // all processes wait for the transaction, on the row of the key, and get its value; each of them holds a connection
-// meanwhile, so fn should be short.
+// meanwhile, so fn should be short. So do claims of the key by [idempotency.Do], whatever their WithWait says: until the
+// transaction has ended nobody can see that the key is in flight.
 //
 // The transaction is read committed. fn gets it behind a savepoint, so it cannot commit it, and Rollback undoes fn's
 // own work only. fn's error rolls all back, and the next caller runs; an error made by [idempotency.Final] rolls back

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -26,6 +27,7 @@ type group struct {
 	mu    sync.Mutex
 	trips int // under way
 	under int // requests under way
+	load  int // about how many requests there are at a time, under way or waiting
 	queue []*member
 }
 
@@ -76,11 +78,11 @@ func (g *group) do(ctx context.Context, r *request) error {
 	}
 }
 
-// allowed is how many trips may be under way with as many requests at hand as there are. Few callers fare best with a
-// connection each, many with large batches: from two statements per trip on, every doubling halves the trips, down to two.
+// allowed is how many trips may be under way. Few callers fare best with a connection each, many with large batches: from
+// two requests per trip on, every doubling halves the trips, down to two.
 func (g *group) allowed() int {
 	trips := g.maxTrips
-	for n := g.under + len(g.queue); n > 2*g.maxTrips && trips > 2; n /= 2 {
+	for n := max(g.load, g.under+len(g.queue)); n > 2*g.maxTrips && trips > 2; n /= 2 {
 		trips /= 2
 	}
 	return trips
@@ -89,6 +91,9 @@ func (g *group) allowed() int {
 func (g *group) end(requests int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	// The callers of a batch that has ended are about to come back, so the load is what was at hand before it ended. It
+	// rises at once and fades slowly.
+	g.load = max(g.load-(g.load+loadFades-1)/loadFades, g.under+len(g.queue))
 	g.trips--
 	g.under -= requests
 	for len(g.queue) > 0 {
@@ -100,6 +105,9 @@ func (g *group) end(requests int) {
 		g.start((len(g.queue) + free - 1) / free)
 	}
 }
+
+// loadFades: with each trip that ends, the load that is remembered fades by this part of it.
+const loadFades = 8
 
 // start sends off the first n of the queue, or fewer where they are too many or too large for one batch.
 func (g *group) start(n int) {
@@ -159,6 +167,8 @@ func (g *group) run(t *trip, members []*member) {
 		m.err = errs[i]
 		close(m.done)
 	}
+	// Those of them that have more to do come back at once: let them, so that the next batch is not of the first few.
+	runtime.Gosched()
 }
 
 // runBatch runs requests in the order of their keys, in one transaction or, when the server refuses one of them, each in its
@@ -176,7 +186,6 @@ func runBatch(ctx context.Context, pool Pool, requests []*request) []error {
 		return errs
 	}
 	for i, r := range requests {
-		r.found = false
 		errs[i] = r.run(ctx, pool)
 	}
 	return errs

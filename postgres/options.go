@@ -24,6 +24,7 @@ type config struct {
 	table    string
 	doneTTL  time.Duration
 	clock    func() time.Time
+	rawFrom  int
 	maxTrips int
 	maxBatch int
 	listen   *pgx.ConnConfig
@@ -41,6 +42,10 @@ func WithTable(name string) Option { return func(c *config) { c.table = name } }
 
 // WithDoneTTL is how long a result is kept when MarkDone names no time to live. The default is 24 hours.
 func WithDoneTTL(ttl time.Duration) Option { return func(c *config) { c.doneTTL = ttl } }
+
+// WithRawFrom keeps results of n bytes and more as the bytes that they are, in result_raw, and not as jsonb in result_blob:
+// cheaper for large ones, but SQL cannot look into them. 0, the default: only those that jsonb cannot carry.
+func WithRawFrom(n int) Option { return func(c *config) { c.rawFrom = n } }
 
 // WithClock replaces the database's clock. It is for tests: two handles on one table with different clocks do not agree on
 // what is live.
@@ -78,6 +83,9 @@ func newConfig(opts []Option) (config, error) {
 	}
 	if err := backend.ValidateTTL(c.doneTTL); err != nil {
 		return c, invalid("done TTL: %w", err)
+	}
+	if c.rawFrom < 0 {
+		return c, invalid("raw results from %d bytes on", c.rawFrom)
 	}
 	if c.maxTrips < 0 || c.maxBatch < 1 {
 		return c, invalid("batching of %d trips of %d operations", c.maxTrips, c.maxBatch)

@@ -45,6 +45,7 @@ type runner interface {
 }
 
 func (r *request) run(ctx context.Context, on runner) error {
+	r.found = false // an earlier run may have failed after its row, at the commit
 	rows, err := on.Query(ctx, r.sql, r.args...)
 	if err != nil {
 		return err

@@ -141,6 +141,6 @@ func fitsNumber(doc []byte) (n int, ok bool) {
 		}
 		mantissa = mantissa[:e]
 	}
-	negativeZero := mantissa[0] == '-' && bytes.IndexAny(mantissa, "123456789") < 0
+	negativeZero := mantissa[0] == '-' && !bytes.ContainsAny(mantissa, "123456789")
 	return n, !negativeZero && len(mantissa) <= maxDigits && -maxExponent <= exponent && exponent <= maxExponent
 }

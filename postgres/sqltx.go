@@ -12,8 +12,8 @@ import (
 )
 
 // DoSQLTx is [DoTx] for those who use database/sql: db is a database opened through pgx's stdlib, the same one that the
-// store's pool is connected to (stdlib.OpenDBFromPool shares the pool). fn must not commit tx; a Rollback of fn's is an
-// error.
+// store's pool is connected to (stdlib.OpenDBFromPool shares the pool). fn must not commit tx or roll it back.
+// When ctx ends before the commit, database/sql rolls back.
 func DoSQLTx[T any](ctx context.Context, s *Store, db *sql.DB, key string, fn func(ctx context.Context, tx *sql.Tx) (T, error), opts ...idempotency.Option) (idempotency.Result[T], error) {
 	begin := func(ctx context.Context) (transaction[*sql.Tx], error) {
 		conn, err := db.Conn(ctx)

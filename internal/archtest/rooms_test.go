@@ -58,6 +58,6 @@ var rooms = []room{
 	},
 	{
 		dir:   "internal/model",
-		tests: []string{".", "memory", "bolt", "postgres", "internal/integration", rapidCheck, porcupine, pgx},
+		tests: []string{".", "memory", "bolt", "postgres", "internal/integration", rapidCheck, porcupine},
 	},
 }

@@ -2,4 +2,7 @@ package integration
 
 import "testing"
 
-func TestMain(m *testing.M) { Main(m) }
+func TestMain(m *testing.M) {
+	play()
+	Main(m)
+}

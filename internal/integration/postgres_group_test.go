@@ -97,6 +97,45 @@ func TestGroupCommitTriesHard(t *testing.T) {
 	}
 }
 
+// TestGroupCommitNeverDeadlocks has two processes claim and complete the same keys at the same time, in batches that
+// formed in different orders. The server counts the deadlocks, which the store would get over by itself.
+func TestGroupCommitNeverDeadlocks(t *testing.T) {
+	t.Parallel()
+	server := NewPostgres(t, "fsync=off")
+	pool := server.Pool(t, 8)
+	schema := migrated(t, server, pool)
+	stores := []*postgres.Store{
+		open(t, pool, schema, postgres.WithBatching(1, 256)),
+		open(t, pool, schema, postgres.WithBatching(1, 256)),
+	}
+	const keys = 48
+	for round := range 40 {
+		var wg sync.WaitGroup
+		for i, store := range stores {
+			for _, n := range rand.Perm(keys) {
+				wg.Go(func() {
+					key, holder := fmt.Sprint(round%3, " ", n), fmt.Sprint("h", i)
+					got, err := store.PutIfAbsent(t.Context(), key, claimOf(holder), time.Hour)
+					if err == nil && got.Inserted {
+						_, err = store.MarkDone(t.Context(), key, holder, []byte(`1`), time.Millisecond) // soon a dead row
+					}
+					if err != nil {
+						t.Error(err)
+					}
+				})
+			}
+		}
+		wg.Wait()
+	}
+	var deadlocks int
+	if err := pool.QueryRow(t.Context(), "SELECT sum(deadlocks) FROM pg_stat_database").Scan(&deadlocks); err != nil {
+		t.Fatal(err)
+	}
+	if deadlocks > 0 {
+		t.Errorf("%d deadlocks", deadlocks)
+	}
+}
+
 // blocked returns a store whose only trip is held up on the key "gate" until release is called, so that whoever comes meanwhile
 // queues up for one batch.
 func blocked(t *testing.T, server *PostgresServer, schema string) (store *postgres.Store, release func()) {
@@ -203,6 +242,15 @@ func TestBatch(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	for i := 100; i < 110; i++ { // dead when the batch comes
+		if _, err := store.PutIfAbsent(t.Context(), fmt.Sprint("k", i), claimOf("dead"), time.Millisecond); err != nil {
+			t.Fatal(err)
+		}
+		waitUntil(t, func() bool {
+			_, err := store.Find(t.Context(), fmt.Sprint("k", i))
+			return errors.Is(err, idempotency.ErrNotFound)
+		})
+	}
 	ops := make([]idempotency.Op, 500)
 	for i := range ops {
 		ops[i] = idempotency.Op{Kind: idempotency.OpPut, Key: fmt.Sprint("k", i), Entry: claimOf("me"), TTL: time.Hour}
@@ -220,6 +268,14 @@ func TestBatch(t *testing.T) {
 			t.Errorf("op %d: %v", i, r.Err)
 		case r.Put.Inserted != (i >= 10 && i != 499):
 			t.Errorf("op %d: inserted %v", i, r.Put.Inserted)
+		default:
+			want := map[bool]string{true: "me", false: "other"}[i >= 10 && i != 499]
+			if i == 499 {
+				want = "me"
+			}
+			if e, err := store.Find(t.Context(), ops[i].Key); err != nil || e.HolderID != want || r.Put.Entry.HolderID != want {
+				t.Errorf("op %d: answered %q, stored %q, %v, want %q", i, r.Put.Entry.HolderID, e.HolderID, err, want)
+			}
 		}
 	}
 }
