@@ -58,6 +58,6 @@ var rooms = []room{
 	},
 	{
 		dir:   "internal/model",
-		tests: []string{".", "memory", "bolt", "postgres", "internal/integration", rapidCheck, porcupine},
+		tests: []string{".", "memory", "bolt", "postgres", "redis", "internal/integration", rapidCheck, porcupine},
 	},
 }

@@ -35,6 +35,7 @@ var backends = []backend{
 		return bolt.Open(filepath.Join(tb.TempDir(), "keys.db"), bolt.WithClock(clock))
 	}},
 	{slow: true, name: "postgres", open: openPostgres},
+	{slow: true, name: "redis", open: openRedis},
 }
 
 // epoch is where every clock starts, in microseconds since 1970.
