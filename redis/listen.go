@@ -92,6 +92,7 @@ func (ses *session) listen() (heard bool, err error) {
 	} else {
 		sub = ses.store.client.Subscribe(ses.ctx)
 	}
+	defer context.AfterFunc(ses.ctx, func() { _ = sub.Close() })() // ends a read at once
 	ses.subscribe(sub, channels...)
 	ses.mu.Lock()
 	ses.sub = sub

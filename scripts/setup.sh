@@ -19,6 +19,11 @@ need_pgbouncer() {
 	command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ] || missing+=(pgbouncer)
 }
 
+need_redis() {
+	[ -n "${IDEMPOTENCY_REDIS_URL:-}" ] && [ -n "${IDEMPOTENCY_REDIS_CLUSTER_URL:-}" ] && return
+	command -v redis-server >/dev/null || missing+=(redis-server)
+}
+
 need_go() {
 	command -v "${GO:-go}" >/dev/null && return
 	echo "setup: Go is missing: https://go.dev/dl/" >&2
@@ -57,4 +62,5 @@ need_go
 need_c_compiler
 need_postgres
 need_pgbouncer
+need_redis
 install_missing
