@@ -233,6 +233,12 @@ func TestRedisDeadline(t *testing.T) {
 			t.Errorf("claim over a stalled link: %v", err)
 		}
 	})
+	// Those that were left behind still hang, and yet the next is sent, not queued behind them.
+	brief, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := s.PutIfAbsent(brief, "k", held("a"), longTime); err == nil || errors.Is(err, idempotency.ErrNotApplied) {
+		t.Errorf("claim beside those that hang: %v, want an unknown outcome", err)
+	}
 	restore()
 	if res, err := s.PutIfAbsent(t.Context(), "k", held("a"), longTime); err != nil || !res.Inserted {
 		t.Errorf("on a mended link: %+v, %v", res, err)
