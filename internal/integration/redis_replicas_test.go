@@ -102,7 +102,7 @@ func TestRedisPromotion(t *testing.T) {
 	if ok, err := before.MarkDone(ctx, "k", "a", []byte(`"a"`), 0); err != nil || !ok {
 		t.Fatal(ok, err)
 	}
-	if err := next.Client(t).SlaveOf(ctx, "no", "one").Err(); err != nil {
+	if err := next.Client(t).ReplicaOf(ctx, "no", "one").Err(); err != nil {
 		t.Fatal(err)
 	}
 	after := openRedis(t, next.Client(t), prefix)
@@ -119,7 +119,7 @@ func TestRedisPromotion(t *testing.T) {
 		}
 	}
 	host, port, _ := net.SplitHostPort(next.Addr)
-	if err := old.Client(t).SlaveOf(ctx, host, port).Err(); err != nil { // as Sentinel would
+	if err := old.Client(t).ReplicaOf(ctx, host, port).Err(); err != nil { // as Sentinel would
 		t.Fatal(err)
 	}
 	awaitReplicas(t, next, 1)
