@@ -4,8 +4,16 @@ package archtest
 const (
 	bbolt      = "go.etcd.io/bbolt"
 	golangLRU  = "github.com/hashicorp/golang-lru/v2"
+	goredis    = "github.com/redis/go-redis/v9"
+	goleak     = "go.uber.org/goleak"
+	pgx        = "github.com/jackc/pgx/v5"
 	porcupine  = "github.com/anishathalye/porcupine"
 	rapidCheck = "pgregory.net/rapid"
+
+	// testcontainers takes some of its arguments in Docker's own types.
+	dockerAPI      = "github.com/moby/moby/api"
+	dockerClient   = "github.com/moby/moby/client"
+	testcontainers = "github.com/testcontainers/testcontainers-go"
 )
 
 // room is a directory of the module, packages below it included (the longest match counts), and all that it may
@@ -21,6 +29,7 @@ type room struct {
 //
 //   - examples → backends → backend → root → standard library; a backend never imports another.
 //   - Only tests import conformance and internal, and nothing imports the examples.
+//   - Servers are started by internal/integration alone, where other tests get them.
 //   - A driver or a test library stands in the rows that may have it. `go mod tidy` of a consumer looks into the tests
 //     of the packages that it imports, so a test import costs a user as much as any other: the tests of the root,
 //     backend, memory and conformance bring in no third-party module.
@@ -32,12 +41,22 @@ var rooms = []room{
 
 	{dir: "memory", code: []string{".", "backend"}, tests: []string{"conformance"}},
 	{dir: "bolt", code: []string{".", "backend", bbolt}, tests: []string{"conformance"}},
+	{dir: "postgres", code: []string{".", "backend", pgx}},
+	{dir: "redis", code: []string{".", "backend", goredis}},
 
 	{dir: "examples/quickstart", code: []string{".", "memory"}},
 	{dir: "examples/filestore", code: []string{".", "backend"}, tests: []string{"conformance"}},
 	{dir: "examples/payments", code: []string{".", "backend", "memory", "bolt", bbolt}},
-	{dir: "bench", code: []string{".", "backend", "memory", "bolt", "lru", bbolt}},
+	{dir: "bench", code: []string{".", "backend", "memory", "bolt", "lru", bbolt}, tests: []string{"postgres", "redis", "internal/integration", pgx, goredis}},
 
 	{dir: "internal/archtest"},
-	{dir: "internal/model", tests: []string{".", "memory", "bolt", rapidCheck, porcupine}},
+	{
+		dir:   "internal/integration",
+		code:  []string{pgx, goredis, testcontainers, dockerAPI, dockerClient},
+		tests: []string{".", "backend", "conformance", "postgres", "redis", goleak},
+	},
+	{
+		dir:   "internal/model",
+		tests: []string{".", "memory", "bolt", "postgres", "redis", "internal/integration", rapidCheck, porcupine},
+	},
 }

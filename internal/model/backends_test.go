@@ -2,11 +2,12 @@ package model
 
 import (
 	"io"
-	"os"
 	"path/filepath"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"pgregory.net/rapid"
 
 	"go.aimon.at/idempotency"
 	"go.aimon.at/idempotency/bolt"
@@ -16,21 +17,25 @@ import (
 // A backend is a store under test.
 type backend struct {
 	name string
-	// open makes an empty store on a clock, in a directory of its own.
-	open func(dir string, clock func() time.Time) (idempotency.Store, error)
+	// open makes an empty store on a clock, with what tb gives back at its end.
+	open func(tb testing.TB, clock func() time.Time) (idempotency.Store, error)
 	// oneStep: the clock is read in the very step that takes effect. A store that is durable can't have that: it reads
 	// the clock, and what it did is seen when the commit is done, while the clock went on.
 	oneStep bool
+	// slow: every operation is a trip to a server, so there is a tenth of the rounds.
+	slow bool
 }
 
 // backends are all of them: a further one is one line.
 var backends = []backend{
-	{oneStep: true, name: "memory", open: func(_ string, clock func() time.Time) (idempotency.Store, error) {
+	{oneStep: true, name: "memory", open: func(_ testing.TB, clock func() time.Time) (idempotency.Store, error) {
 		return memory.New(memory.WithClock(clock)), nil
 	}},
-	{name: "bolt", open: func(dir string, clock func() time.Time) (idempotency.Store, error) {
-		return bolt.Open(filepath.Join(dir, "keys.db"), bolt.WithClock(clock))
+	{name: "bolt", open: func(tb testing.TB, clock func() time.Time) (idempotency.Store, error) {
+		return bolt.Open(filepath.Join(tb.TempDir(), "keys.db"), bolt.WithClock(clock))
 	}},
+	{slow: true, name: "postgres", open: openPostgres},
+	{slow: true, name: "redis", open: openRedis},
 }
 
 // epoch is where every clock starts, in microseconds since 1970.
@@ -58,15 +63,11 @@ type fixture interface {
 	Cleanup(func())
 }
 
-// open opens a backend on a clock of its own below dir; it is closed and removed at the end of f.
-func open(f fixture, dir string, b backend) (idempotency.Store, *clock) {
+// open opens a backend on a clock of its own. It is closed at the end of f, which is tb or a check within it.
+func open(tb testing.TB, f fixture, b backend) (idempotency.Store, *clock) {
 	f.Helper()
-	dir, err := os.MkdirTemp(dir, "store")
-	if err != nil {
-		f.Fatal(err)
-	}
 	clock := new(clock)
-	s, err := b.open(dir, clock.now)
+	s, err := b.open(tb, clock.now)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -76,11 +77,22 @@ func open(f fixture, dir string, b backend) (idempotency.Store, *clock) {
 				f.Fatal(err)
 			}
 		}
-		if err := os.RemoveAll(dir); err != nil {
-			f.Fatal(err)
-		}
 	})
 	return s, clock
+}
+
+// check runs a property of rapid on a backend, on a slow one fewer times.
+func (b backend) check(t *testing.T, property func(*rapid.T)) {
+	t.Helper()
+	passed, failed := 0, false
+	rapid.Check(t, func(rt *rapid.T) {
+		if b.slow && passed == 10 && !failed {
+			return
+		}
+		defer func() { failed = failed || rt.Failed() }() // now rapid looks for a smaller failure
+		property(rt)
+		passed++
+	})
 }
 
 var _ fixture = (*testing.T)(nil)

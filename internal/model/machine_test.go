@@ -21,9 +21,8 @@ func TestStateMachine(t *testing.T) {
 	for _, b := range backends {
 		t.Run(b.name, func(t *testing.T) {
 			t.Parallel()
-			dir := t.TempDir()
-			rapid.Check(t, func(rt *rapid.T) {
-				store, clock := open(rt, dir, b)
+			b.check(t, func(rt *rapid.T) {
+				store, clock := open(t, rt, b)
 				m := newMachine(rt.Context(), store, clock)
 				keys := one(rapidly(rt), fewKeys, manyKeys)
 				actions := map[string]func(*rapid.T){"": func(rt *rapid.T) { must(rt, m.compare(keys)) }}

@@ -2,8 +2,9 @@ package model
 
 import (
 	"flag"
-	"os"
 	"testing"
+
+	"go.aimon.at/idempotency/internal/integration"
 )
 
 // TestMain sets defaults for rapid, which flags replace: longer runs, so that there is something to evict and to page
@@ -14,5 +15,5 @@ func TestMain(m *testing.M) {
 			panic(err)
 		}
 	}
-	os.Exit(m.Run())
+	integration.Main(m)
 }

@@ -1,0 +1,8 @@
+package integration
+
+import "testing"
+
+func TestMain(m *testing.M) {
+	play()
+	Main(m)
+}
