@@ -23,6 +23,13 @@
 // ErrNotApplied. A lost connection, a time-out and a FATAL are unknown outcomes: the driver's SafeToRetry is not asked, since it
 // says yes to a commit whose reply was lost. Serialization failures and deadlocks are tried again, a few times.
 //
+// # Connections
+//
+// A function that runs under a claim and holds a connection of the store's own pool may starve its heartbeat: when the pool is
+// empty for nine tenths of the lease, the function is told that its lease is lost. Give the store a pool of its own, or more
+// connections than there are functions that hold one. On a link that stalls without breaking, the driver keeps the place
+// of a connection that was given up for up to 15 seconds.
+//
 // # PgBouncer
 //
 // In transaction mode use default_query_exec_mode=exec or cache_describe in the pool's configuration; the prepared

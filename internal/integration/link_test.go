@@ -6,12 +6,11 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// link is a TCP proxy in front of a server. It can lose what the server answers, cut, stall and delay.
+// link is a TCP proxy in front of a server. It can lose what the server answers, cut and stall.
 type link struct {
 	listener net.Listener
 	target   string
@@ -28,7 +27,6 @@ type link struct {
 type gate struct {
 	mu     sync.Mutex
 	closed chan struct{} // closed when the gate opens; nil: it is open
-	delay  time.Duration
 }
 
 func (g *gate) close() {
@@ -48,20 +46,10 @@ func (g *gate) open() {
 	}
 }
 
-// slow delays everything by d, from one chunk to the next.
-func (g *gate) slow(d time.Duration) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.delay = d
-}
-
 func (g *gate) pass(gone <-chan struct{}) bool {
 	g.mu.Lock()
-	closed, delay := g.closed, g.delay
+	closed := g.closed
 	g.mu.Unlock()
-	if delay > 0 {
-		time.Sleep(delay)
-	}
 	if closed == nil {
 		return true
 	}
