@@ -26,7 +26,7 @@
 //
 //   - Once is not promised for effects outside the store. Between the effect and its record a process can die, and under
 //     [Rerun] the next caller repeats the effect. [Recover] asks first, [Hold] stops, and where effect and record can
-//     share a transaction (bolt.DoTx) it is exactly once.
+//     share a transaction (bolt.DoTx, postgres.DoTx) it is exactly once.
 //   - A holder cannot be stopped from outside. One that was paused for longer than its lease learns of it when it
 //     wakes, and may have an effect before its code looks at the context. [Entry.Fence] is a number for the resource to
 //     refuse the older holder by.
@@ -40,5 +40,5 @@
 //
 // [Store] is the contract that every backend keeps, clause by clause; package conformance proves it for one's own. [Manager]
 // runs operations over a store; [Do] is the way in for functions, [Manager.Begin] for adapters. The backends are packages
-// memory (tests and single processes) and bolt (durable, embedded).
+// memory (tests and single processes), bolt (durable, embedded), postgres (the reference for many processes) and redis.
 package idempotency
