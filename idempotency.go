@@ -92,9 +92,8 @@ type Store interface {
 type Watcher interface {
 	// Watch returns a channel that receives soon after the entry of key changed. A receive is a hint: it may be
 	// spurious, several changes may give one, and neither a touch nor expiry need give any, so the reader looks again and
-	// keeps a slow poll. A
-	// change that happens after Watch returned is not missed, unless the channel is closed: that ends the watch, because
-	// ctx ended or because the backend can push no longer.
+	// keeps a slow poll. A change that happens after Watch returned is not missed, unless the channel is closed: that ends
+	// the watch, because ctx ended or because the backend can push no longer.
 	Watch(ctx context.Context, key string) (<-chan struct{}, error)
 }
 

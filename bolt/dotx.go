@@ -19,7 +19,8 @@ import (
 // process is killed at any moment: before the commit nothing has happened and the next caller runs fn, after it
 // every caller gets the recorded value. m's store must be a *Store.
 //
-// fn must leave the store's own bucket alone, and must not commit or roll back tx, which panics. It runs under bbolt's only
+// fn must leave the store's own bucket alone, must not commit or roll back tx, which panics, and must not use m or its
+// store, which would wait for the lock that fn runs under. It runs under bbolt's only
 // writer lock: every other writer of the database waits for it, heartbeats included. It should be short, and whatever needs
 // no transaction should be done before. An fn that runs for longer than its lease has its context ended with
 // ErrLeaseLost, since no heartbeat got through, although nobody can take the key meanwhile. Waiting for the lock
@@ -31,10 +32,10 @@ import (
 //     recorded, after the rollback.
 //   - ErrLeaseLost: the key was lost before the commit, and everything is rolled back. There is no value.
 //   - The commit failed. With ErrNotApplied nothing was written, as with a full disk, and the key is released. With
-//     ErrOutcomeUnknown the disk failed at the last moment: effect and record are both there or both not. They are
-//     both seen in this process from then on if they got as far as the page cache, which a crash of the machine may
-//     still undo; the claim is left as it is, so whoever comes next gets the recorded value or, when the
-//     lease is over, runs by the policy.
+//     ErrOutcomeUnknown the disk failed at the last moment: effect and record are both there or both not. The store
+//     answers nothing before it has made sure which; the claim is left as it is, so whoever comes next gets the recorded
+//     value or, when the lease is over, runs by the policy. The program's own transactions see what the page cache
+//     has, which a crash of the machine may still undo.
 func DoTx[T any](ctx context.Context, m *idempotency.Manager, key string, fn func(ctx context.Context, tx *bbolt.Tx) (T, error), opts ...idempotency.CallOption) (idempotency.Result[T], error) {
 	var res idempotency.Result[T]
 	s, ok := m.Store().(*Store)

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net/url"
 	"os"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -100,6 +101,7 @@ func openDB(path string, timeout time.Duration, file **os.File) (db *bbolt.DB, e
 		})
 	}
 	info, err := os.Stat(path)
+	fresh := err != nil || info.Size() == 0
 	switch {
 	case err == nil && !info.Mode().IsRegular():
 		return nil, fmt.Errorf("%w: not a regular file", idempotency.ErrInvalidOption)
@@ -116,6 +118,12 @@ func openDB(path string, timeout time.Duration, file **os.File) (db *bbolt.DB, e
 	}
 	if err = open(); err != nil {
 		return nil, explain(err, *file)
+	}
+	if fresh { // bbolt syncs the file, but not the name by which it will be found
+		if err := syncDir(filepath.Dir(path)); err != nil {
+			_ = db.Close()
+			return nil, err
+		}
 	}
 	return db, nil
 }

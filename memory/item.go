@@ -10,7 +10,8 @@ import (
 	"go.aimon.at/idempotency/backend"
 )
 
-// item is an entry as it is stored: 112 bytes, exactly a size class of Go's allocator (a test holds it there). Times are microseconds since 1970. Everything is guarded by the lock of its shard.
+// item is an entry as it is stored: 112 bytes, exactly a size class of Go's allocator (a test holds it there). Times are
+// microseconds since 1970. Everything is guarded by the lock of its shard.
 type item struct {
 	// text is key, holder, fingerprint and session ID in one allocation, with a NUL, which none of them can hold,
 	// between each two.
