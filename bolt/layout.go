@@ -27,7 +27,7 @@ import (
 //
 // Numbers are big endian, so that they sort. In a plain tree of many keys every claim lands on a page of its own, which
 // is written with each commit, and so is the page above it. Here records are appended: the claims of a commit share a
-// few pages at the right edge, where the heads of the other buckets are too (BenchmarkBoltClaim/million counts the
+// few pages at the right edge, where the heads of the other buckets are too (BenchmarkBoltPages counts the
 // pages). The rest is derived from the records and written late:
 //
 //   - expiry and stale know the ids up to expiry's sequence. The tail above it, a few hundred records at most, is read
