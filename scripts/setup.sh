@@ -24,6 +24,12 @@ need_redis() {
 	command -v redis-server >/dev/null || missing+=(redis-server)
 }
 
+# Makes the disk fail under the bolt store.
+need_strace() {
+	[ "$(uname)" = Linux ] || return 0
+	command -v strace >/dev/null || missing+=(strace)
+}
+
 need_go() {
 	command -v "${GO:-go}" >/dev/null && return
 	echo "setup: Go is missing: https://go.dev/dl/" >&2
@@ -63,4 +69,5 @@ need_c_compiler
 need_postgres
 need_pgbouncer
 need_redis
+need_strace
 install_missing
