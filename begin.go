@@ -167,8 +167,9 @@ func (b *bid) hold(r PutResult, sent time.Time, previous *Entry) answer {
 	if age := r.Now.Sub(r.Entry.TouchedAt); age > 0 {
 		sent = sent.Add(-age)
 	}
-	c := newClaim(b, r.Entry, previous, sent)
-	if err := c.start(); err != nil {
+	now := time.Now()
+	c := newClaim(b, r.Entry, previous, now, sent)
+	if err := c.start(now); err != nil {
 		c.cancel(err)
 		b.unknown = true
 		b.disown(previous != nil)

@@ -63,8 +63,8 @@ func (m *Manager) holdsAlready(ctx context.Context, key string) bool {
 	return false
 }
 
-func newClaim(b *bid, e Entry, previous *Entry, alive time.Time) *Claim {
-	c := &Claim{m: b.m, call: b.call, entry: e, previous: previous, caller: b.caller, began: time.Now(), alive: alive}
+func newClaim(b *bid, e Entry, previous *Entry, began, alive time.Time) *Claim {
+	c := &Claim{m: b.m, call: b.call, entry: e, previous: previous, caller: b.caller, began: began, alive: alive}
 	c.run.claim = c
 	c.run.Context, c.cancel = context.WithCancelCause(b.caller)
 	return c
@@ -199,22 +199,24 @@ func (c *Claim) tryRecord(ctx context.Context, doc json.RawMessage) (ok, late bo
 // late has a heartbeat's time all the same: every write of it is guarded by the holder, so trying is safe. A try may take
 // half of the time that is left, so that one dead connection costs a try and not the outcome.
 func (c *Claim) untilSettled(step func(ctx context.Context) error) error {
-	last := c.alive.Add(c.call.lease)
-	if least := time.Now().Add(c.call.lease / 3); last.Before(least) {
+	now, last := time.Now(), c.alive.Add(c.call.lease)
+	if least := now.Add(c.call.lease / 3); last.Before(least) {
 		last = least
 	}
 	ctx := &c.ending // the usual case, one try, allocates no context
 	for n := 0; ; n++ {
-		now := time.Now()
 		ctx.caller, ctx.deadline = c.caller, now.Add(last.Sub(now)/2)
 		err := step(ctx)
 		ctx.end()
+		if err == nil || permanent(err) {
+			return err
+		}
 		pause := c.m.cfg.retry.delay(n)
-		if err == nil || permanent(err) || time.Until(last) < pause {
+		if time.Until(last) < pause {
 			return err
 		}
 		time.Sleep(pause)
-		ctx = new(detached)
+		now, ctx = time.Now(), new(detached)
 	}
 }
 

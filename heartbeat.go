@@ -16,8 +16,8 @@ import (
 func (c *Claim) fence() time.Time { return c.alive.Add(c.call.lease - c.call.lease/10) }
 
 // start counts the claim and begins its heartbeat, unless it is too late for either.
-func (c *Claim) start() error {
-	if !time.Now().Before(c.fence()) {
+func (c *Claim) start(now time.Time) error {
+	if !now.Before(c.fence()) {
 		return fmt.Errorf("%w: %w: the store was too slow to answer the claim", ErrNotApplied, ErrLeaseLost)
 	}
 	if !c.m.track(c) {
@@ -25,7 +25,7 @@ func (c *Claim) start() error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.timer = time.AfterFunc(time.Until(c.alive.Add(c.call.lease/3)), c.beat)
+	c.timer = time.AfterFunc(c.alive.Add(c.call.lease/3).Sub(now), c.beat)
 	return nil
 }
 
