@@ -56,7 +56,7 @@ func FuzzFitsJSONB(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, doc []byte) {
 		if !json.Valid(doc) || !utf8.Valid(doc) {
-			t.Skip()
+			return // the validator lets nothing else through
 		}
 		if fitsJSONB(doc) && strings.Contains(string(doc), `"\u0000"`) {
 			t.Errorf("%q passes", doc)
