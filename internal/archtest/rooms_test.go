@@ -47,6 +47,7 @@ var rooms = []room{
 	{dir: "examples/quickstart", code: []string{".", "memory"}},
 	{dir: "examples/filestore", code: []string{".", "backend"}, tests: []string{"conformance"}},
 	{dir: "examples/payments", code: []string{".", "backend", "memory", "bolt", bbolt}},
+	{dir: "examples/consumer", code: []string{".", "postgres", "redis", pgx, goredis}, tests: []string{"internal/integration"}},
 	{dir: "bench", code: []string{".", "backend", "memory", "bolt", "lru", bbolt}, tests: []string{"postgres", "redis", "internal/integration", pgx, goredis}},
 
 	{dir: "internal/archtest"},
