@@ -72,7 +72,7 @@ func TestPutAside(t *testing.T) {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
 			b := newBench(t, "-mode", mode, "-parallel", "1")
-			ids := b.publish(5, 1)
+			ids := b.publish(5)
 			for _, body := range []string{
 				"nonsense",
 				`{"account":"a","amount":1}`,
@@ -115,7 +115,7 @@ func TestInFlightElsewhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := idempotency.New(store)
-	ids := b.publish(4, 1)
+	ids := b.publish(4)
 	print := (&delivery{booking: booking{Account: "account-0", Amount: 1}}).fingerprint()
 	claim, _, err := m.Begin(t.Context(), b.queue.keys()+ids[0], idempotency.WithFingerprint(print))
 	if err != nil || claim == nil {

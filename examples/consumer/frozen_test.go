@@ -51,7 +51,7 @@ func TestFrozen(t *testing.T) {
 		t.Run(c.mode+"/"+c.point, func(t *testing.T) {
 			t.Parallel()
 			b := newBench(t, "-mode", c.mode, "-batch", "5", "-parallel", "1")
-			ids := b.publish(8, 2)
+			ids := b.publish(8)
 			first := b.start("CONSUMER_PAUSE=" + c.point)
 			first.reaches(c.point)
 			first.signal(syscall.SIGSTOP)
@@ -70,7 +70,7 @@ func TestFrozen(t *testing.T) {
 func TestSlow(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, "-mode", modeCommit)
-	ids := b.publish(8, 2)
+	ids := b.publish(8)
 	first := b.start("CONSUMER_PAUSE=" + atApplied)
 	first.reaches(atApplied)
 	second := b.start("")

@@ -27,7 +27,7 @@ func TestKilled(t *testing.T) {
 		t.Run(c.mode+"/"+c.point, func(t *testing.T) {
 			t.Parallel()
 			b := newBench(t, "-mode", c.mode, "-batch", "10", "-parallel", "1")
-			ids := b.publish(messages, 2)
+			ids := b.publish(messages)
 			b.start("CONSUMER_CRASH=" + c.point).wait()
 			if n := b.lines(); n != c.lines {
 				t.Errorf("%d lines in the ledger after the kill, want %d", n, c.lines)
