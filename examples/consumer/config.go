@@ -84,7 +84,7 @@ func needs(postgres, redis bool) string {
 	var b strings.Builder
 	b.WriteString("it needs a Redis server (6.2 or later) and a PostgreSQL server (13 or later)")
 	if !redis {
-		b.WriteString("\n  no answer at -redis; to start one: docker run --rm -p 6379:6379 redis")
+		b.WriteString("\n  no answer at -redis; to start one: docker run --rm -p 6379:6379 redis --appendonly yes")
 	}
 	if !postgres {
 		b.WriteString("\n  no answer at -postgres; to start one: docker run --rm -p 5432:5432 -e POSTGRES_HOST_AUTH_METHOD=trust postgres")

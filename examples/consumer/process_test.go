@@ -10,9 +10,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -27,24 +25,16 @@ import (
 // patience bounds every wait of these tests. Nothing is concluded from how long something took.
 const patience = 2 * time.Minute
 
-func TestMain(m *testing.M) { integration.Main(m) }
+// asConsumer is the variable of the environment that makes the test's own binary the consumer.
+const asConsumer = "CONSUMER_TEST"
 
-// buildFlags are those of the test itself, as far as they matter (race_test.go).
-var buildFlags []string
-
-var buildOnce = sync.OnceValues(func() (program []byte, err error) {
-	dir, err := os.MkdirTemp("", "consumer")
-	if err != nil {
-		return nil, err
+func TestMain(m *testing.M) {
+	if os.Getenv(asConsumer) != "" {
+		main()
+		return
 	}
-	defer os.RemoveAll(dir)
-	path := filepath.Join(dir, "consumer.exe")
-	args := append([]string{"build", "-buildvcs=false", "-o", path}, buildFlags...)
-	if out, err := exec.Command("go", append(args, ".")...).CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("go build: %w\n%s", err, out)
-	}
-	return os.ReadFile(path)
-})
+	integration.Main(m)
+}
 
 var streams atomic.Int64
 
@@ -61,12 +51,9 @@ type bench struct {
 func newBench(t *testing.T, flags ...string) *bench {
 	t.Helper()
 	redis, server := integration.Redis(t), integration.Postgres(t)
-	code, err := buildOnce()
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := &bench{t: t, program: filepath.Join(t.TempDir(), "consumer.exe")}
-	if err := os.WriteFile(b.program, code, 0o700); err != nil {
+	b := &bench{t: t}
+	var err error
+	if b.program, err = os.Executable(); err != nil {
 		t.Fatal(err)
 	}
 	schema := pgx.Identifier{server.Schema(t)}.Sanitize()
@@ -129,7 +116,7 @@ func (b *bench) start(env string, flags ...string) *process {
 		t: b.t, cmd: exec.Command(b.program, append(b.flags[:len(b.flags):len(b.flags)], flags...)...),
 		points: make(chan string, 1), exited: make(chan struct{}),
 	}
-	p.cmd.Env = append(os.Environ(), env)
+	p.cmd.Env = append(os.Environ(), asConsumer+"=1", "GORACE=atexit_sleep_ms=0", env)
 	p.cmd.Stderr = &p.stderr
 	stdout, err1 := p.cmd.StdoutPipe()
 	stdin, err2 := p.cmd.StdinPipe()
