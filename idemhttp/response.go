@@ -81,10 +81,8 @@ func (r *recorder) WriteHeader(code int) {
 	}
 	r.status = code
 	if n := r.header.Get("Content-Length"); n != "" {
-		if v, err := strconv.ParseInt(n, 10, 64); err == nil && v >= 0 {
+		if v, err := strconv.ParseInt(n, 10, 64); err == nil && v >= 0 { // else net/http drops it
 			r.declared = v
-		} else {
-			r.header.Del("Content-Length")
 		}
 	}
 	if r.streaming() {
