@@ -9,7 +9,7 @@ import (
 // Begin is [Do] for adapters that run the work themselves. Exactly one of three comes back:
 //
 //   - a claim: the caller holds the key, does its work under claim.Context(), and ends the claim with Complete, Fail,
-//     Release or Abandon, whatever happens;
+//     Release, Abandon or, when the work panicked, Panicked, whatever happens;
 //   - a nil claim and a nil error: the key is Done, recorded is its entry, which [Replay] decodes;
 //   - an error, as Do documents them: nothing is held.
 //

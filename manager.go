@@ -67,6 +67,16 @@ func (m *Manager) Err() error { return m.bad }
 // Store returns the store that the manager was made over.
 func (m *Manager) Store() Store { return m.raw }
 
+// Retention returns how long the result of a call with opts is replayed (see [WithDoneTTL]), for an adapter that tells its
+// clients. The error, ErrInvalidOption, is of options, New's or these, that make no sense.
+func (m *Manager) Retention(opts ...CallOption) (time.Duration, error) {
+	c, err := m.callConfig(opts)
+	if err != nil {
+		return 0, err
+	}
+	return c.doneTTL, nil
+}
+
 // Close stops the sweep, refuses new calls and those that wait (ErrClosed), and waits for the running functions to end and be
 // recorded. When ctx ends first it cancels their contexts with cause ErrClosed and returns ctx's error at once; what
 // they do then is still recorded if the process lives long enough, and otherwise left to the lease. It may be called again.

@@ -19,15 +19,20 @@ type claim struct {
 // fewest claims that share a statement over arrays; fewer are as fast by themselves.
 const fewest = 4
 
-// pipeline runs requests, in the order of their keys, in one trip and one implicit transaction: the claims as one statement
-// over arrays, if they are several, and the others as they are.
-func pipeline(ctx context.Context, pool Pool, requests []*request) error {
+// batchRunner is a pool, or a transaction.
+type batchRunner interface {
+	SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults
+}
+
+// pipeline runs requests, in the order of their keys, in one trip and in one transaction, which on a pool is an implicit one:
+// the claims as one statement over arrays, if they are several, and the others as they are.
+func pipeline(ctx context.Context, on batchRunner, requests []*request) error {
 	requests = joinClaims(requests)
 	var b pgx.Batch
 	for _, r := range requests {
 		b.Queue(r.sql, r.args...)
 	}
-	results := pool.SendBatch(ctx, &b)
+	results := on.SendBatch(ctx, &b)
 	for _, r := range requests {
 		rows, err := results.Query()
 		if err == nil {
