@@ -206,11 +206,30 @@ func TestMetrics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o, g := observe(t)
 		live(t, memory.New(), o)
-		for _, m := range g.metrics() {
-			for series, n := range points(m) {
-				t.Logf("%d %s", n, series)
-			}
+		call := func(op string) string {
+			return "idempotency.store.duration db.operation.name=" + op + " db.system.name=memory"
 		}
+		g.want(map[string]int64{
+			"idempotency.claims": 12, "idempotency.takeovers": 1, "idempotency.replays": 2,
+			"idempotency.refusals error.type=outcome_unknown": 1, "idempotency.refusals error.type=in_flight": 1,
+			"idempotency.refusals error.type=fingerprint_mismatch": 1, "idempotency.refusals error.type=invalid": 1,
+			"idempotency.completions idempotency.late=false idempotency.outcome=value":    4,
+			"idempotency.completions idempotency.late=false idempotency.outcome=final":    1,
+			"idempotency.completions idempotency.late=true idempotency.outcome=tombstone": 1,
+			"idempotency.claim.duration idempotency.outcome=value":                        4,
+			"idempotency.claim.duration idempotency.outcome=final":                        1,
+			"idempotency.claim.duration idempotency.outcome=tombstone":                    1,
+			"idempotency.claim.duration idempotency.outcome=released":                     1,
+			"idempotency.claim.duration idempotency.outcome=abandoned":                    3,
+			"idempotency.claim.duration idempotency.outcome=not_recorded":                 1,
+			"idempotency.claim.duration idempotency.outcome=not_released":                 1,
+			"idempotency.in_flight": 0, "idempotency.waiting": 0, "idempotency.wait.duration": 1,
+			"idempotency.holders.lost": 1, "idempotency.lease.losses": 1,
+			call("PutIfAbsent"): 22, call("PutIfAbsent") + " error.type=invalid": 1, call("MarkDone"): 7, call("Touch"): 1,
+			call("TakeOver"): 1, call("CompareAndReset"): 2, call("FindStaleInFlight"): 1, call("SweepExpired"): 1,
+			call("Now"): 1, call("Now") + " error.type=canceled": 1,
+			"idempotency.sweeps": 1, "idempotency.sweeps error.type=canceled": 1, "idempotency.swept": 8,
+		})
 	})
 }
 
