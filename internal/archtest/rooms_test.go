@@ -31,7 +31,7 @@ type room struct {
 // rooms are the arrows of the house, and there are no others: a package that is not here, and an import that is not
 // named here, fail the test. What follows from the table:
 //
-//   - examples → backends → backend → root → standard library; a backend never imports another.
+//   - examples → backends → backend → root → standard library; adapters → root. A backend never imports another.
 //   - Only tests import conformance and internal, and nothing imports the examples.
 //   - Servers are started by internal/integration alone, where other tests get them.
 //   - A driver or a test library stands in the rows that may have it. `go mod tidy` of a consumer looks into the tests
