@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -89,6 +90,65 @@ func (f *headerFilter) stores(name string, connection []string) bool {
 	return true
 }
 
+// field is one of a header.
+type field struct {
+	name   string
+	values []string
+}
+
+// fieldsOf copies a header, so that changes of it do not matter.
+func fieldsOf(h http.Header) []field {
+	if len(h) == 0 {
+		return nil
+	}
+	n := 0
+	for _, values := range h {
+		n += len(values)
+	}
+	fields, all := make([]field, 0, len(h)), make([]string, 0, n)
+	for name, values := range h {
+		start := len(all)
+		all = append(all, values...)
+		fields = append(fields, field{name, all[start:len(all):len(all)]})
+	}
+	return fields
+}
+
+// restoreFields makes h what it was when fields were copied from it.
+func restoreFields(h http.Header, fields []field) {
+	for name := range h {
+		if !slices.ContainsFunc(fields, func(f field) bool { return f.name == name }) {
+			delete(h, name)
+		}
+	}
+	for _, f := range fields {
+		h[f.name] = f.values
+	}
+}
+
+// hasLateTrailers reports whether h has trailers that no Trailer field announced.
+func hasLateTrailers(h http.Header) bool {
+	for name := range h {
+		if strings.HasPrefix(name, http.TrailerPrefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// takeLateTrailers removes them from h and returns them.
+func takeLateTrailers(h http.Header) (trailers []field) {
+	if hasLateTrailers(h) {
+		for name, values := range h {
+			if strings.HasPrefix(name, http.TrailerPrefix) {
+				trailers = append(trailers, field{name, values})
+				delete(h, name)
+			}
+		}
+	}
+	return trailers
+}
+
 // isToken reports whether s can be the name of a field (RFC 9110, section 5.6.2).
 func isToken(s string) bool {
 	for i := range len(s) {
@@ -122,11 +182,11 @@ var errBadField = errors.New("a header field that cannot be sent")
 
 // checkField refuses a stored field that would be another one, or more than one, on the wire. What was recorded here
 // passes; a store is not trusted with the form of a response.
-func checkField(name string, values []string) error {
-	if !isToken(name) || neverStored[http.CanonicalHeaderKey(name)] {
+func checkField(f field) error {
+	if !isToken(f.name) || neverStored[http.CanonicalHeaderKey(f.name)] {
 		return errBadField
 	}
-	for _, v := range values {
+	for _, v := range f.values {
 		if strings.ContainsFunc(v, isControl) {
 			return errBadField
 		}

@@ -75,17 +75,27 @@ var handlers = map[string]struct {
 	stored bool
 	h      http.HandlerFunc
 }{
-	"nothing":             {true, func(http.ResponseWriter, *http.Request) {}},
-	"no status":           {true, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") }},
-	"status alone":        {true, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusAccepted) }},
-	"no content":          {true, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }},
-	"see other":           {true, func(w http.ResponseWriter, r *http.Request) { w.Header().Set("Location", "/x"); w.WriteHeader(http.StatusSeeOther) }},
-	"client's error":      {true, func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no such card", http.StatusNotFound) }},
-	"sniffed":             {true, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html><body>x</body></html>") }},
-	"two writes, sniffed": {true, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<ht"); _, _ = io.WriteString(w, "ml>") }},
-	"binary":              {true, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte{0, 1, 0xff, 0xfe, '"', '\\'}) }},
-	"text of all kinds":   {true, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ü \u2028 <&> \"q\" \\ \x01\x1f\t\r\n 😀") }},
-	"large":               {true, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, strings.Repeat("0123456789", 10000)) }},
+	"nothing":      {true, func(http.ResponseWriter, *http.Request) {}},
+	"no status":    {true, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") }},
+	"status alone": {true, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusAccepted) }},
+	"no content":   {true, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }},
+	"see other": {true, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Location", "/x")
+		w.WriteHeader(http.StatusSeeOther)
+	}},
+	"client's error": {true, func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no such card", http.StatusNotFound) }},
+	"sniffed":        {true, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html><body>x</body></html>") }},
+	"two writes, sniffed": {true, func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "<ht")
+		_, _ = io.WriteString(w, "ml>")
+	}},
+	"binary": {true, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte{0, 1, 0xff, 0xfe, '"', '\\'}) }},
+	"text of all kinds": {true, func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "ü \u2028 <&> \"q\" \\ \x01\x1f\t\r\n 😀")
+	}},
+	"large": {true, func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, strings.Repeat("0123456789", 10000))
+	}},
 	"header after status": {true, func(w http.ResponseWriter, _ *http.Request) {
 		h := w.Header()
 		h["Link"] = []string{"a"}
@@ -387,4 +397,3 @@ func TestWriterIsNotReused(t *testing.T) {
 		t.Errorf("replayed %q", got)
 	}
 }
-
