@@ -42,14 +42,14 @@ var neverStored = map[string]bool{
 
 // headerFilter says which response fields are stored.
 type headerFilter struct {
-	allowed map[string]bool
-	all     bool
+	names map[string]bool
+	all   bool
 }
 
 func newHeaderFilter() headerFilter {
-	f := headerFilter{allowed: make(map[string]bool)}
+	f := headerFilter{names: make(map[string]bool)}
 	for _, name := range storedByDefault {
-		f.allowed[name] = true
+		f.names[name] = true
 	}
 	return f
 }
@@ -66,18 +66,15 @@ func (f *headerFilter) allow(name string) error {
 	if neverStored[name] {
 		return fmt.Errorf("%s is never stored", name)
 	}
-	f.allowed[name] = true
+	f.names[name] = true
 	return nil
 }
 
 // stores reports whether the field is stored. connection is what the Connection field names, which is for this
 // connection only.
 func (f *headerFilter) stores(name string, connection []string) bool {
-	if !isToken(name) { // such as a trailer with its prefix
-		return false
-	}
-	name = http.CanonicalHeaderKey(name)
-	if neverStored[name] || !f.all && !f.allowed[name] {
+	// What is in names is canonical and may be stored.
+	if !f.names[name] && (!f.all || !isToken(name) || neverStored[http.CanonicalHeaderKey(name)]) {
 		return false
 	}
 	for _, list := range connection {
@@ -101,11 +98,7 @@ func fieldsOf(h http.Header) []field {
 	if len(h) == 0 {
 		return nil
 	}
-	n := 0
-	for _, values := range h {
-		n += len(values)
-	}
-	fields, all := make([]field, 0, len(h)), make([]string, 0, n)
+	fields, all := make([]field, 0, len(h)), make([]string, 0, len(h)) // most have one value
 	for name, values := range h {
 		start := len(all)
 		all = append(all, values...)
@@ -138,12 +131,10 @@ func hasLateTrailers(h http.Header) bool {
 
 // takeLateTrailers removes them from h and returns them.
 func takeLateTrailers(h http.Header) (trailers []field) {
-	if hasLateTrailers(h) {
-		for name, values := range h {
-			if strings.HasPrefix(name, http.TrailerPrefix) {
-				trailers = append(trailers, field{name, values})
-				delete(h, name)
-			}
+	for name, values := range h {
+		if strings.HasPrefix(name, http.TrailerPrefix) {
+			trailers = append(trailers, field{name, values})
+			delete(h, name)
 		}
 	}
 	return trailers

@@ -119,7 +119,6 @@ func (g *guard) read(w http.ResponseWriter, r *http.Request) (req request, probl
 	case !given:
 		return req, nil
 	}
-	w.Header()[RetentionHeader] = []string{g.seconds}
 	if problem = g.check(key); problem != nil {
 		return req, problem
 	}
@@ -182,6 +181,7 @@ func (g *guard) run(w http.ResponseWriter, r *http.Request, req request, claim *
 		}
 	}()
 	rec := newRecorder(w, r, claim, g.maxResponse)
+	g.tellRetention(w)
 	g.next.ServeHTTP(rec, req.restore(r.WithContext(claim.Context())))
 	rec.finish()
 	outcome, doc := g.outcome(rec.status), g.document(req.key, rec)
@@ -228,6 +228,7 @@ func (g *guard) notClaimed(w http.ResponseWriter, r *http.Request, req request, 
 	case p.Kind != StoreUnavailable:
 	case g.failOpen && !errors.Is(err, idempotency.ErrClosed):
 		g.logger.WarnContext(r.Context(), "idemhttp: a request runs unguarded: the store took no claim", "error", err)
+		g.tellRetention(w)
 		w.Header().Set(RecordedHeader, "false")
 		g.next.ServeHTTP(w, req.restore(r.WithContext(r.Context())))
 		return
@@ -241,5 +242,10 @@ func (g *guard) refuse(w http.ResponseWriter, r *http.Request, p *Problem) {
 	if p.Type == "" {
 		p.Type = g.problemBase + "#" + p.Kind
 	}
+	g.tellRetention(w)
 	g.answer(w, r, p)
+}
+
+func (g *guard) tellRetention(w http.ResponseWriter) {
+	w.Header()[RetentionHeader] = []string{g.seconds}
 }

@@ -41,7 +41,7 @@ type config struct {
 	maxBody      int64
 	bodyWait     time.Duration
 	maxResponse  int
-	stored       headerFilter
+	allowed      headerFilter
 	ring         *keyRing
 	outcome      func(status int) Outcome
 	recover      func(context.Context, idempotency.Entry) (Response, bool, error)
@@ -60,7 +60,7 @@ func defaultConfig() config {
 		header:  http.CanonicalHeaderKey(KeyHeader),
 		minKey:  DefaultMinKeyLength, maxKey: DefaultMaxKeyLength,
 		maxBody: DefaultMaxRequestBody, maxResponse: DefaultMaxResponseBody,
-		stored: newHeaderFilter(), outcome: DefaultOutcome, problemBase: DefaultProblemBase, logger: slog.Default(),
+		allowed: newHeaderFilter(), outcome: DefaultOutcome, problemBase: DefaultProblemBase, logger: slog.Default(),
 		answer: func(w http.ResponseWriter, r *http.Request, p *Problem) { p.ServeHTTP(w, r) },
 		call:   []idempotency.CallOption{idempotency.WithWait(0)},
 	}
@@ -213,7 +213,7 @@ func WithMaxResponseBody(bytes int) Option {
 func WithStoredHeaders(names ...string) Option {
 	return func(c *config) error {
 		for _, name := range names {
-			if err := c.stored.allow(name); err != nil {
+			if err := c.allowed.allow(name); err != nil {
 				return fmt.Errorf("WithStoredHeaders: %w", err)
 			}
 		}

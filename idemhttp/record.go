@@ -39,7 +39,7 @@ func (r Response) MarshalJSON() ([]byte, error) {
 	if err := s.check(); err != nil {
 		return nil, err
 	}
-	return s.append(nil), nil
+	return s.document(nil), nil
 }
 
 // UnmarshalJSON reads a stored document, of this version and unsealed.
@@ -82,13 +82,27 @@ func (r stored) check() error {
 	return nil
 }
 
-// append appends the document to b.
-func (r stored) append(b []byte) []byte {
-	b = append(b, `["`+version+`",`...)
+// document returns the document, with the fields that the filter lets pass; nil lets all.
+func (r stored) document(filter *headerFilter) []byte {
+	var connection []string
+	size := 64 + len(r.body) + len(r.body)/8
+	for _, f := range r.fields {
+		size += 8 + len(f.name)
+		for _, v := range f.values {
+			size += 4 + len(v)
+		}
+		if f.name == "Connection" {
+			connection = f.values
+		}
+	}
+	b := append(make([]byte, 0, size), `["`+version+`",`...)
 	b = strconv.AppendInt(b, int64(r.status), 10)
 	b = append(b, `,{`...)
-	for i, f := range r.fields {
-		if i > 0 {
+	for _, f := range r.fields {
+		if filter != nil && !filter.stores(f.name, connection) {
+			continue
+		}
+		if b[len(b)-1] != '{' {
 			b = append(b, ',')
 		}
 		b = appendField(b, f)
@@ -164,7 +178,7 @@ func appendString[T string | []byte](b []byte, s T) []byte {
 	return append(b, '"')
 }
 
-// parse reads a document that append wrote, whatever a store did to its white space and escapes. room is for the fields.
+// parse reads a document that document wrote, whatever a store did to its white space and escapes. room is for the fields.
 func parse(doc json.RawMessage, room []field) (stored, error) {
 	s, r := scanner{doc: doc}, stored{fields: room}
 	s.skip('[')

@@ -25,6 +25,7 @@ func (g *guard) replay(w http.ResponseWriter, r *http.Request, recorded idempote
 		g.logger.ErrorContext(r.Context(), "idemhttp: a stored response cannot be read", "error", err)
 		g.refuse(w, r, newProblem(ResponseUnreadable, err))
 	default:
+		g.tellRetention(w)
 		h := w.Header()
 		for _, f := range res.fields {
 			h[f.name] = f.values
@@ -54,27 +55,9 @@ func (g *guard) recorded(e idempotency.Entry, room []field) (stored, error) {
 // built in memory that is used again: a store that did not answer in time may still be reading it.
 func (g *guard) document(key string, rec *recorder) json.RawMessage {
 	if rec.streaming() {
-		return g.ring.seal(key, stored{status: rec.status, omitted: rec.why}.append(nil))
+		return g.ring.seal(key, stored{status: rec.status, omitted: rec.why}.document(nil))
 	}
-	b := make([]byte, 0, 256+len(rec.body)+len(rec.body)/8)
-	return g.ring.seal(key, stored{status: rec.status, fields: g.kept(rec.sent), body: rec.body}.append(b))
-}
-
-// kept removes the fields that are not stored.
-func (g *guard) kept(fields []field) []field {
-	var connection []string
-	for _, f := range fields {
-		if f.name == "Connection" {
-			connection = f.values
-		}
-	}
-	kept := make([]field, 0, len(fields))
-	for _, f := range fields {
-		if g.stored.stores(f.name, connection) {
-			kept = append(kept, f)
-		}
-	}
-	return kept
+	return g.ring.seal(key, stored{status: rec.status, fields: rec.sent, body: rec.body}.document(&g.allowed))
 }
 
 var errBadStatus = errors.New("idemhttp: the response found has no status of 200 to 999")
@@ -88,5 +71,5 @@ func (g *guard) askOldAttempt(ctx context.Context, old idempotency.Entry) (json.
 	if res.Status < 200 || res.Status > 999 {
 		return nil, false, errBadStatus
 	}
-	return g.ring.seal(old.Key, stored{status: res.Status, fields: g.kept(fieldsOf(res.Header)), body: res.Body}.append(nil)), true, nil
+	return g.ring.seal(old.Key, stored{status: res.Status, fields: fieldsOf(res.Header), body: res.Body}.document(&g.allowed)), true, nil
 }

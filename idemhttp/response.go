@@ -34,8 +34,6 @@ type recorder struct {
 	why      string // why there is nothing to replay; empty while nothing is streamed
 	hijacked bool
 	err      error // of writing what had been kept back
-
-	space [512]byte // body begins here, so that a small one needs no allocation of its own
 }
 
 // Why a response is not stored.
@@ -48,9 +46,7 @@ const (
 )
 
 func newRecorder(w http.ResponseWriter, r *http.Request, claim *idempotency.Claim, limit int) *recorder {
-	rec := &recorder{w: w, claim: claim, client: r.Context(), limit: limit, before: fieldsOf(w.Header()), declared: -1}
-	rec.body = rec.space[:0]
-	return rec
+	return &recorder{w: w, claim: claim, client: r.Context(), limit: limit, before: fieldsOf(w.Header()), declared: -1}
 }
 
 // Unwrap lets http.ResponseController reach what the recorder does not do itself: deadlines and full duplex.
@@ -222,11 +218,13 @@ func (r *recorder) send() {
 	}
 }
 
-// sendKept sends the header as it was when the status was written, whatever the handler did to it later on. Only trailers may
-// come later, and then they must not be there before.
+// sendKept sends the header as it was when the status was written, whatever the handler did to it later on.
 func (r *recorder) sendKept() (err error) {
 	h := r.w.Header()
-	trailers := takeLateTrailers(h)
+	var trailers []field
+	if r.streaming() { // trailers may have come later, and must not be there before the status
+		trailers = takeLateTrailers(h)
+	}
 	restoreFields(h, r.sent)
 	r.w.WriteHeader(r.status)
 	for _, f := range trailers {
