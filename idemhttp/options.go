@@ -237,7 +237,7 @@ func WithSealing(keys ...SealingKey) Option {
 	}
 }
 
-// WithOutcome decides by the status what becomes of the key (default [DefaultOutcome]). It is not asked when the handler
+// WithOutcome decides by the status (0 for a hijacked connection) what becomes of the key (default [DefaultOutcome]). It is not asked when the handler
 // panicked: then the key is released, under the manager's policies Hold and Recover abandoned, and the panic goes on.
 func WithOutcome(of func(status int) Outcome) Option {
 	return func(c *config) error {
