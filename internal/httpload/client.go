@@ -180,7 +180,7 @@ func (c *client) send(ctx context.Context, o order, h hangUp, r *rand.Rand) (got
 	req.ContentLength = int64(len(body))
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set(accountHeader, strconv.Itoa(o.Op%7))
-	req.Header.Set(idemhttp.KeyHeader, strconv.Quote("order-"+strconv.Itoa(o.Op)))
+	req.Header.Set(idemhttp.KeyHeader, fmt.Sprintf(`"order-%d-%d"`, c.seed, o.Op)) // a store may have seen other rounds
 	resp, err := c.http.Do(req)
 	if err != nil {
 		return got, err

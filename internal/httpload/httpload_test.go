@@ -21,7 +21,7 @@ func TestMain(m *testing.M) { integration.Main(m) }
 // TestLoad is a small round on real stores: nothing deviates, and all that is to happen does.
 func TestLoad(t *testing.T) {
 	t.Parallel()
-	const requests = 3000
+	const requests = 2000
 	for name, storeURL := range map[string]func(t *testing.T) string{
 		"bolt": func(t *testing.T) string { return "bolt:" + filepath.Join(t.TempDir(), "keys.db") },
 		"postgres": func(t *testing.T) string {
