@@ -144,9 +144,11 @@ func (c *Claim) Release() error {
 	})
 	switch {
 	case err != nil:
+		c.observe(Event{Kind: EventNotReleased, Err: err})
 		c.m.cfg.logger.WarnContext(c.caller, "idempotency: a claim could not be released and ends with its lease", "error", err)
 		return err
 	case !released && !unknown:
+		c.observe(Event{Kind: EventNotReleased, Err: ErrLeaseLost})
 		return ErrLeaseLost
 	}
 	c.observe(Event{Kind: EventReleased})

@@ -66,7 +66,7 @@ const (
 func (s *Store) run(ctx context.Context, r *request) error {
 	unknown := false
 	for n := 0; ; n++ {
-		err := s.groups[r.shard%len(s.groups)].do(ctx, r)
+		err := s.groups[r.shard%len(s.groups)].Do(ctx, r)
 		if err == nil {
 			return nil
 		}

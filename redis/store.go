@@ -21,7 +21,7 @@ type Store struct {
 	cfg     config
 	names   layout
 	tell    string // the command by which changes are told, or empty
-	groups  []*group
+	groups  []*backend.Coalescer[*request]
 	pusher  *pusher
 	inserts atomic.Uint64
 	shut    atomic.Bool
@@ -80,7 +80,7 @@ func New(client goredis.UniversalClient, opts ...Option) (*Store, error) {
 		groups = cfg.shards // so that a master that hangs holds up no other's
 	}
 	for range groups {
-		s.groups = append(s.groups, &group{store: s, maxTrips: cfg.maxTrips, maxBatch: cfg.maxBatch})
+		s.groups = append(s.groups, s.newGroup())
 	}
 	s.pusher = newPusher(s)
 	ctx, cancel := context.WithTimeout(context.Background(), startUp)

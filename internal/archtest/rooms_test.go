@@ -3,11 +3,15 @@ package archtest
 // Third-party modules, by the path under which they are imported.
 const (
 	bbolt      = "go.etcd.io/bbolt"
+	genproto   = "google.golang.org/genproto/googleapis/rpc" // what gRPC's statuses carry
 	golangLRU  = "github.com/hashicorp/golang-lru/v2"
 	goredis    = "github.com/redis/go-redis/v9"
 	goleak     = "go.uber.org/goleak"
+	grpc       = "google.golang.org/grpc"
+	otel       = "go.opentelemetry.io/otel"
 	pgx        = "github.com/jackc/pgx/v5"
 	porcupine  = "github.com/anishathalye/porcupine"
+	protobuf   = "google.golang.org/protobuf"
 	rapidCheck = "pgregory.net/rapid"
 
 	// testcontainers takes some of its arguments in Docker's own types.
@@ -46,6 +50,7 @@ var rooms = []room{
 	{dir: "redis", code: []string{".", "backend", goredis}},
 
 	{dir: "idemhttp", code: []string{"."}, tests: []string{"memory"}},
+	{dir: "idemgrpc", code: []string{".", grpc, genproto, protobuf}, tests: []string{"memory"}},
 
 	{dir: "examples/quickstart", code: []string{".", "memory"}},
 	{dir: "examples/filestore", code: []string{".", "backend"}, tests: []string{"conformance"}},
