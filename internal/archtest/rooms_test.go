@@ -66,6 +66,11 @@ var rooms = []room{
 		tests: []string{".", "backend", "conformance", "postgres", "redis", goleak},
 	},
 	{
+		dir:   "internal/httpload",
+		code:  []string{".", "backend", "memory", "bolt", "postgres", "idemhttp"},
+		tests: []string{"internal/integration"},
+	},
+	{
 		dir:   "internal/model",
 		tests: []string{".", "memory", "bolt", "postgres", "redis", "internal/integration", rapidCheck, porcupine},
 	},
