@@ -86,8 +86,8 @@ func (l *redisLock) do(ctx context.Context, n int64) error {
 	return l.release.Run(ctx, l.client, []string{"floor:" + redisKey(n)}, redisHolder).Err()
 }
 
-// BenchmarkRedis measures a claim against SET NX PX, a claim with its completion against a lock with its release, and a replay
-// against GET, each by turns on the same client and pool.
+// BenchmarkRedis measures a claim against SET NX PX, a claim with its completion against a lock with its release and against
+// a single SET NX PX, and a replay against GET, each by turns on the same client and pool.
 func BenchmarkRedis(b *testing.B) {
 	client, store := newRedis(b)
 	lock := newRedisLock(client)
@@ -96,6 +96,9 @@ func BenchmarkRedis(b *testing.B) {
 	}
 	for _, callers := range callerCounts {
 		b.Run(fmt.Sprintf("do/callers=%d", callers), func(b *testing.B) { against(b, callers, lock.do, redisDo(store)) })
+	}
+	for _, callers := range callerCounts {
+		b.Run(fmt.Sprintf("do-to-set/callers=%d", callers), func(b *testing.B) { against(b, callers, lock.obtain, redisDo(store)) })
 	}
 	const kept = 1000
 	for n := range int64(kept) {

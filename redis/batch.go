@@ -151,7 +151,7 @@ func (s *Store) sendSoon(ctx context.Context, requests []*request) []error {
 	select {
 	case errs := <-done:
 		for i, c := range copies {
-			requests[i].answer, requests[i].now = c.answer, c.now
+			requests[i].code, requests[i].answer, requests[i].now = c.code, c.answer, c.now
 		}
 		return errs
 	case <-ctx.Done():

@@ -19,6 +19,7 @@ type call struct {
 	command  command
 	err      error
 	short    error // too few replicas have what it wrote
+	glanced  bool  // the answer was had without the script
 }
 
 // command is a call that the client must not send again by itself: after a lost reply it could end with a refusal of the
@@ -144,18 +145,15 @@ const (
 
 // take gives the answer to the requests, and reports those that failed.
 func (c *call) take(fail func(r *request, err error)) {
-	for _, r := range c.requests {
-		r.answer = ""
-	}
-	if c.err == nil {
+	if c.err == nil && !c.glanced {
 		c.err = c.split(c.command.Val())
 	}
 	for _, r := range c.requests {
 		switch {
 		case c.err != nil:
 			fail(r, c.err)
-		case r.about() && r.answer[0] == answerFailed:
-			fail(r, serverError(r.answer[5:]))
+		case r.code == answerFailed:
+			fail(r, serverError(r.answer))
 		case c.short != nil && r.stored():
 			fail(r, c.short)
 		}
@@ -170,17 +168,16 @@ func (c *call) split(answer string) error {
 	rest := reader{s: answer}
 	now := rest.time()
 	for _, r := range c.requests {
-		from := rest.s
-		switch rest.uint(1) {
+		r.now, r.code, r.answer = now, byte(rest.uint(1)), ""
+		switch r.code {
 		case answerKept, answerOwn, answerFailed:
-			rest.long()
+			r.answer = rest.long()
 		case answerLater:
-			rest.take(12)
+			r.answer = rest.take(12)
 		case answerNo, answerYes, answerBefore, answerAgain:
 		default:
 			return errRecord
 		}
-		r.now, r.answer = now, from[:len(from)-len(rest.s)]
 	}
 	if rest.broken || rest.s != "" {
 		return errRecord

@@ -50,7 +50,7 @@ func (s *Store) PutIfAbsent(ctx context.Context, key string, entry idempotency.E
 		if err := s.run(ctx, r); err != nil {
 			return idempotency.PutResult{}, fail(ctx, "PutIfAbsent", err)
 		}
-		if r.answer[0] == answerKept {
+		if r.code == answerKept {
 			s.guess.learn(true)
 			res, err := met(r, &e)
 			return res, fail(ctx, "PutIfAbsent", err)
@@ -59,7 +59,7 @@ func (s *Store) PutIfAbsent(ctx context.Context, key string, entry idempotency.E
 	r := s.put(&e, ttl)
 	res, err := s.claim(ctx, "PutIfAbsent", r, &e, ttl)
 	if err == nil {
-		s.guess.learn(r.answer[0] == answerKept)
+		s.guess.learn(r.code == answerKept)
 	}
 	return res, err
 }
@@ -138,7 +138,7 @@ func (s *Store) guarded(ctx context.Context, op string, r *request) (bool, error
 }
 
 func yes(r *request) (bool, error) {
-	switch r.answer[0] {
+	switch r.code {
 	case answerNo:
 		return false, nil
 	case answerYes, answerBefore:

@@ -26,10 +26,10 @@ func (s *Store) Find(ctx context.Context, key string) (idempotency.Entry, error)
 	if err := s.run(ctx, r); err != nil {
 		return idempotency.Entry{}, fail(ctx, "Find", err)
 	}
-	if r.answer[0] == answerNo {
+	if r.code == answerNo {
 		return idempotency.Entry{}, fmt.Errorf("redis: Find: %w", idempotency.ErrNotFound)
 	}
-	answer := reader{s: r.answer[5:]}
+	answer := reader{s: r.answer}
 	e, err := answer.record(key)
 	return e, fail(ctx, "Find", err)
 }

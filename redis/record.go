@@ -87,13 +87,13 @@ func (r *reader) record(key string) (idempotency.Entry, error) {
 // claimed reads the answer to the claim of e.
 func claimed(r *request, e *idempotency.Entry, ttl time.Duration) (idempotency.PutResult, error) {
 	created, attempt := r.now, 1
-	switch r.answer[0] {
+	switch r.code {
 	case answerNo:
 		return idempotency.PutResult{Now: r.now}, nil
 	case answerKept, answerOwn:
 		return met(r, e)
 	case answerLater:
-		first := reader{s: r.answer[1:]}
+		first := reader{s: r.answer}
 		attempt, created = int(first.uint(4)), first.time()
 	case answerYes:
 	default:
@@ -107,12 +107,12 @@ func claimed(r *request, e *idempotency.Entry, ttl time.Duration) (idempotency.P
 
 // met reads an answer with the live entry that the claim of e has met.
 func met(r *request, e *idempotency.Entry) (idempotency.PutResult, error) {
-	live := reader{s: r.answer[5:]}
+	live := reader{s: r.answer}
 	there, err := live.record(e.Key)
 	if err != nil {
 		return idempotency.PutResult{}, err
 	}
-	own := r.answer[0] == answerOwn ||
+	own := r.code == answerOwn ||
 		r.script == scriptFind && e.HolderID != "" && there.HolderID == e.HolderID && there.Status == e.Status
 	return idempotency.PutResult{Inserted: own, Entry: there, Now: r.now}, nil
 }

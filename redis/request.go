@@ -30,8 +30,9 @@ type request struct {
 	writes bool // what it stores is to be replicated
 	once   bool // the repeat of one that took effect would answer otherwise
 
-	answer string
-	now    time.Time // the server's clock, with the answer about an entry
+	answer string    // all of it, or what follows the code
+	code   byte      // of the answer about an entry
+	now    time.Time // of the server, with the answer about an entry
 	place  int       // in a batch
 }
 
@@ -48,10 +49,10 @@ func (r *request) about() bool {
 
 // stored reports whether the caller's write is what the entry now holds, so that its replication matters.
 func (r *request) stored() bool {
-	if !r.writes || !r.about() || r.answer == "" {
+	if !r.writes || !r.about() {
 		return r.writes
 	}
-	switch r.answer[0] {
+	switch r.code {
 	case answerYes, answerBefore, answerOwn, answerLater:
 		return true
 	default:
