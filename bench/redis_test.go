@@ -25,7 +25,12 @@ func redisKey(n int64) string { return fmt.Sprintf("payment-%016x", uint64(n)*0x
 // newRedis starts a server without an append-only file and returns a client and a store on it.
 func newRedis(b *testing.B, opts ...redis.Option) (*goredis.Client, *redis.Store) {
 	b.Helper()
-	server := integration.NewRedis(b, "--appendonly", "no")
+	return newRedisWith(b, []string{"--appendonly", "no"}, opts...)
+}
+
+func newRedisWith(b *testing.B, settings []string, opts ...redis.Option) (*goredis.Client, *redis.Store) {
+	b.Helper()
+	server := integration.NewRedis(b, settings...)
 	client := server.Client(b, func(o *goredis.Options) { o.PoolSize = 64 })
 	store, err := redis.New(client, append([]redis.Option{redis.WithAccepted(redis.Volatile)}, opts...)...)
 	if err != nil {
@@ -129,14 +134,42 @@ func BenchmarkRedis(b *testing.B) {
 // BenchmarkRedisCoalescing measures claims by settings of WithCoalescing against none.
 func BenchmarkRedisCoalescing(b *testing.B) {
 	client, plain := newRedis(b, redis.WithCoalescing(0, 1))
-	for _, trips := range []int{4, 8, 16, 32} {
+	for _, trips := range []int{2, 8, 32} {
 		store, err := redis.New(client, redis.WithAccepted(redis.Volatile), redis.WithCoalescing(trips, 256))
 		if err != nil {
 			b.Fatal(err)
 		}
-		for _, callers := range []int{1, 8, 32, 64, 256} {
+		for _, callers := range callerCounts {
 			b.Run(fmt.Sprintf("trips=%d/callers=%d", trips, callers), func(b *testing.B) {
 				against(b, callers, redisPut(plain), redisPut(store))
+			})
+		}
+	}
+}
+
+// BenchmarkRedisAutoPipeline measures claims whose commands go-redis puts into pipelines against those that the store
+// coalesces.
+func BenchmarkRedisAutoPipeline(b *testing.B) {
+	client, store := newRedis(b)
+	auto := autoPipelined{client, client.AutoPipeline()}
+	defer auto.pipe.Close()
+	plain, err := redis.New(auto, redis.WithAccepted(redis.Volatile), redis.WithCoalescing(0, 1))
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, callers := range callerCounts {
+		b.Run(fmt.Sprintf("callers=%d", callers), func(b *testing.B) { against(b, callers, redisPut(plain), redisPut(store)) })
+	}
+}
+
+// BenchmarkRedisAOF measures what an append-only file costs a claim with its completion.
+func BenchmarkRedisAOF(b *testing.B) {
+	_, without := newRedis(b)
+	for _, fsync := range []string{"everysec", "always"} {
+		_, with := newRedisWith(b, []string{"--appendonly", "yes", "--appendfsync", fsync})
+		for _, callers := range callerCounts {
+			b.Run(fmt.Sprintf("%s/callers=%d", fsync, callers), func(b *testing.B) {
+				against(b, callers, redisDo(without), redisDo(with))
 			})
 		}
 	}
