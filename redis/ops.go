@@ -45,15 +45,19 @@ func (s *Store) PutIfAbsent(ctx context.Context, key string, entry idempotency.E
 		return idempotency.PutResult{}, fail(ctx, "PutIfAbsent", err)
 	}
 	if s.guess.taken() {
-		// What is found live is what the claim would have found at that instant.
+		// Another's entry that is live is what the claim would have met at that instant. The caller's own is left to the
+		// script, which also has it replicated.
 		r := s.find(key)
-		if err := s.run(ctx, r); err != nil {
-			return idempotency.PutResult{}, fail(ctx, "PutIfAbsent", err)
+		err := s.run(ctx, r)
+		if err == nil && r.code == answerKept {
+			var res idempotency.PutResult
+			if res, err = met(r, &e); err == nil && !res.Inserted {
+				s.guess.learn(true)
+				return res, nil
+			}
 		}
-		if r.code == answerKept {
-			s.guess.learn(true)
-			res, err := met(r, &e)
-			return res, fail(ctx, "PutIfAbsent", err)
+		if err != nil {
+			return idempotency.PutResult{}, fail(ctx, "PutIfAbsent", err)
 		}
 	}
 	r := s.put(&e, ttl)
