@@ -22,9 +22,6 @@ type Trips[T any] struct {
 	// Together sends several items in one trip and returns the error of each. Its context is nobody's: it ends when all
 	// callers of the trip have left, and has the last of their deadlines.
 	Together func(ctx context.Context, items []T) []error
-	// Near is how long a trip to a server on the same machine takes at most; 0: nothing is known of that. There it is not the
-	// way that costs but the work at both ends, so that a handful of callers already fare best with two trips.
-	Near time.Duration
 	// Detach says that Alone may return long after its context has ended, so nobody waits for it longer than that.
 	Detach bool
 }
@@ -41,10 +38,10 @@ type Coalescer[T any] struct {
 	members sync.Pool
 
 	mu    sync.Mutex
-	trips int           // under way
-	under int           // items under way
-	load  int           // about how many items there are at a time, under way or waiting
-	quick time.Duration // about how long the quickest of the last trips took
+	trips int // under way
+	under int // items under way
+	load  int // about how many items there are at a time, under way or waiting
+	pace  pace
 	queue []*member[T]
 }
 
@@ -61,15 +58,15 @@ type member[T any] struct {
 // the way of others.
 type trip struct {
 	cancel context.CancelFunc // nil for one that is Alone
+	start  time.Time
 	items  int
 	left   int // callers that still wait
 	over   bool
-	began  time.Time // if that matters
 }
 
 // NewCoalescer returns a coalescer that sends as t says.
 func NewCoalescer[T any](t Trips[T]) *Coalescer[T] {
-	return &Coalescer[T]{Trips: t}
+	return &Coalescer[T]{Trips: t, pace: newPace(t.Most)}
 }
 
 // Do sends item, alone or in a trip with those of others, and returns its error. An item whose Do ended with its context may
@@ -118,28 +115,12 @@ func (c *Coalescer[T]) wait(m *member[T]) error {
 	}
 }
 
-// allowed is how many trips may be under way. Few callers fare best with a connection each, many with large batches: from
-// two items per trip on, every doubling halves the trips, down to two.
-func (c *Coalescer[T]) allowed() int {
-	trips := c.Most
-	n := max(c.load, c.under+len(c.queue))
-	if n > handful && c.quick < c.Near {
-		return min(2, trips)
-	}
-	for ; n > 2*c.Most && trips > 2; n /= 2 {
-		trips /= 2
-	}
-	return trips
-}
-
-// handful of callers: not more than that fare best with a trip each, however near the server is.
-const handful = 4
+// allowed is how many trips may be under way.
+func (c *Coalescer[T]) allowed() int { return c.pace.allowed(max(c.load, c.under+len(c.queue))) }
 
 // depart, end and start are called under the lock.
 func (c *Coalescer[T]) depart(t *trip) {
-	if c.Near > 0 {
-		t.began = time.Now()
-	}
+	t.start = time.Now()
 	c.trips++
 	c.under += t.items
 }
@@ -150,9 +131,6 @@ func (c *Coalescer[T]) arrive(t *trip) {
 	c.end(t)
 }
 
-// quickGrows: with each trip that ends, the shortest time that is remembered grows by this part of it.
-const quickGrows = 256
-
 // loadFades: with each trip that ends, the load that is remembered fades by this part of it.
 const loadFades = 8
 
@@ -162,15 +140,10 @@ func (c *Coalescer[T]) end(t *trip) {
 		return
 	}
 	t.over = true
+	c.pace.note(time.Since(t.start))
 	// The callers of a trip that has ended are about to come back, so the load is what was at hand before it ended. It
 	// rises at once and fades slowly.
 	c.load = max(c.load-(c.load+loadFades-1)/loadFades, c.under+len(c.queue))
-	if c.Near > 0 {
-		took := time.Since(t.began)
-		if c.quick += c.quick / quickGrows; took < c.quick || c.quick == 0 {
-			c.quick = took
-		}
-	}
 	c.trips--
 	c.under -= t.items
 	for len(c.queue) > 0 {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"time"
 
 	goredis "github.com/redis/go-redis/v9"
 
@@ -14,9 +13,6 @@ import (
 // maxBatchBytes of results go into one trip, unless a single one is larger.
 const maxBatchBytes = 4 << 20
 
-// near is how long a trip to a server on the same machine takes at most, whose processors then do the work of both ends.
-const near = 250 * time.Microsecond
-
 // newGroup returns what coalesces concurrent operations into calls that share a trip. A crowd shares the system calls, which
 // are most of what an operation costs, and the start of a script. The client may hear of the end of a context late, or not
 // at all.
@@ -24,7 +20,7 @@ func (s *Store) newGroup() *backend.Coalescer[*request] {
 	return backend.NewCoalescer(backend.Trips[*request]{
 		Most: s.cfg.maxTrips, Items: s.cfg.maxBatch, Bytes: maxBatchBytes,
 		Size:  func(r *request) int { return r.size },
-		Alone: s.send, Together: s.sendAll, Detach: true, Near: near,
+		Alone: s.send, Together: s.sendAll, Detach: true,
 	})
 }
 
