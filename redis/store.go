@@ -131,7 +131,7 @@ func (s *Store) rehearse(ctx context.Context) error {
 	b := rest(&idempotency.Entry{HolderID: "b"}, time.Minute)
 	three, two := []string{flights, results, key}, []string{flights, key}
 	for _, r := range []*request{
-		{script: scriptPut, keys: three, args: []any{"\x01", us, life, "", "", trimMost, 0, a}},
+		{script: scriptPut, keys: three, args: []any{"\x01", us, life, "", "", trimMost, -1, a}},
 		{script: scriptTouch, keys: two, args: []any{life, "a"}},
 		{script: scriptTakeOver, keys: two, args: []any{"a", "", "b", life, "", "", b}},
 		{script: scriptReset, keys: two, args: []any{"b", "", "", ""}},
