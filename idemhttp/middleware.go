@@ -174,18 +174,12 @@ func malformed(why error) *Problem {
 // run has the handler work under the claim, records its response and then sends it, so that a client that has seen the end
 // of a response will see it again.
 func (g *guard) run(w http.ResponseWriter, r *http.Request, req request, claim *idempotency.Claim) {
-	returned := false
-	defer func() {
-		if !returned { // a panic, which goes on and has the server abort the connection
-			claim.Panicked()
-		}
-	}()
+	defer claim.Panicked() // does nothing unless there is a panic, which goes on
 	rec := newRecorder(w, r, claim, g.maxResponse)
 	g.tellRetention(w)
 	g.next.ServeHTTP(rec, req.restore(r.WithContext(claim.Context())))
 	rec.finish()
 	outcome, doc := g.outcome(rec.status), g.document(req.key, rec)
-	returned = true
 
 	switch err := settle(claim, outcome, doc); {
 	case err == nil || rec.streaming():
