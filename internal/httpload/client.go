@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"go.aimon.at/idempotency"
 	"go.aimon.at/idempotency/idemhttp"
 )
 
@@ -64,18 +65,7 @@ func (c *client) operate(ctx context.Context, op int) {
 		})
 	}
 	wg.Wait()
-	for deadline := time.Now().Add(time.Minute); a.answer.Load() == 0; {
-		if ctx.Err() != nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			c.report.deviate("operation %d has no answer within a minute", op)
-			return
-		}
-		if !c.ask(ctx, op, stays, r) {
-			time.Sleep(time.Millisecond)
-		}
-	}
+	c.settle(ctx, op, r)
 	for range r.IntN(3) {
 		c.ask(ctx, op, drawHangUp(r), r)
 	}
@@ -84,6 +74,24 @@ func (c *client) operate(ctx context.Context, op int) {
 	}
 	a.settled.Store(true)
 }
+
+// settle asks until there is an answer.
+func (c *client) settle(ctx context.Context, op int, r *rand.Rand) {
+	began := time.Now()
+	for pause := time.Millisecond; ctx.Err() == nil && c.ledger.accounts[op].answer.Load() == 0; pause = min(2*pause, 100*time.Millisecond) {
+		if time.Since(began) > patience {
+			c.report.deviate("operation %d has no answer within %v", op, patience)
+			return
+		}
+		if !c.ask(ctx, op, stays, r) {
+			time.Sleep(pause)
+		}
+	}
+	c.report.settled(time.Since(began))
+}
+
+// patience is longer than a lease, after which a key is free again whatever became of its holder.
+const patience = 2 * idempotency.DefaultLease
 
 // ask sends the request of an operation and holds the answer against the ledger. It reports whether there was a whole
 // answer.
