@@ -190,9 +190,11 @@ func (b *bid) hold(r PutResult, sent time.Time, previous *Entry) answer {
 	e := Event{Kind: EventClaimed, Attempt: r.Entry.Attempt, Fence: r.Entry.Fence()}
 	if previous != nil {
 		e.Kind, e.Origin = EventTookOver, origin(previous.HolderID)
-		b.m.holderLost(b.caller, *previous)
 	}
 	b.m.observe(b.caller, e)
+	if previous != nil {
+		b.m.holderLost(b.caller, *previous)
+	}
 	told = true
 	return answer{claim: c}
 }

@@ -10,7 +10,6 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
-	"go.aimon.at/idempotency"
 	"go.aimon.at/idempotency/idemgrpc"
 	"go.aimon.at/idempotency/memory"
 )
@@ -25,7 +24,8 @@ func BenchmarkInterceptor(b *testing.B) {
 	info := &grpc.UnaryServerInfo{FullMethod: create}
 	req := wrapperspb.String("a request of some forty bytes, as small")
 	incoming := func(key string) context.Context {
-		return metadata.NewIncomingContext(b.Context(), metadata.Pairs(":authority", "x", "content-type", "application/grpc", idemgrpc.KeyMetadata, key))
+		ctx := grpc.NewContextWithServerTransportStream(b.Context(), noStream{})
+		return metadata.NewIncomingContext(ctx, metadata.Pairs(":authority", "x", "content-type", "application/grpc", idemgrpc.KeyMetadata, key))
 	}
 	run := func(name string, call grpc.UnaryServerInterceptor, next func(n int) context.Context) {
 		b.Run(name, func(b *testing.B) {
@@ -63,7 +63,16 @@ func BenchmarkInterceptor(b *testing.B) {
 	run("replay", protected(), func(int) context.Context { return one })
 }
 
-// BenchmarkCall measures whole calls over an in-memory connection: compare with bare.
+// noStream takes metadata for nobody.
+type noStream struct{}
+
+func (noStream) Method() string               { return create }
+func (noStream) SetHeader(metadata.MD) error  { return nil }
+func (noStream) SendHeader(metadata.MD) error { return nil }
+func (noStream) SetTrailer(metadata.MD) error { return nil }
+
+// BenchmarkCall measures whole calls over an in-memory connection, on a server with a goroutine for each call (gRPC's
+// default), whose stack has to grow, and on one with workers: compare with bare.
 func BenchmarkCall(b *testing.B) {
 	fresh := make([]string, 1<<16)
 	for i := range fresh {
@@ -79,20 +88,21 @@ func BenchmarkCall(b *testing.B) {
 		{"fresh", false, func(n int) string { return fresh[n%len(fresh)] }},
 		{"replay", false, func(int) string { return "k" }},
 	} {
-		b.Run(c.name, func(b *testing.B) {
-			var store idempotency.Store = memory.New()
-			f := serve(b, config{bare: c.bare, store: store})
-			b.ReportAllocs()
-			for n := 0; b.Loop(); n++ {
-				ctx := b.Context()
-				if key := c.key(n); key != "" {
-					ctx = metadata.AppendToOutgoingContext(ctx, idemgrpc.KeyMetadata, key)
+		for workers, opts := range map[string][]grpc.ServerOption{"": nil, "/workers": {grpc.NumStreamWorkers(4)}} {
+			b.Run(c.name+workers, func(b *testing.B) {
+				f := serve(b, config{bare: c.bare, grpc: opts})
+				b.ReportAllocs()
+				for n := 0; b.Loop(); n++ {
+					ctx := b.Context()
+					if key := c.key(n); key != "" {
+						ctx = metadata.AppendToOutgoingContext(ctx, idemgrpc.KeyMetadata, key)
+					}
+					var out text
+					if err := f.conn.Invoke(ctx, create, wrapperspb.String("a"), &out); err != nil {
+						b.Fatal(err)
+					}
 				}
-				var out text
-				if err := f.conn.Invoke(ctx, create, wrapperspb.String("a"), &out); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
+			})
+		}
 	}
 }

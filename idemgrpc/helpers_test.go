@@ -112,6 +112,7 @@ type config struct {
 	manager []idempotency.Option
 	client  []grpc.DialOption
 	outside []grpc.UnaryServerInterceptor
+	grpc    []grpc.ServerOption
 	bare    bool // without the interceptor
 }
 
@@ -132,7 +133,7 @@ func serve(t testing.TB, c config) *fixture {
 		}
 		return c.handler(ctx, req)
 	}
-	var opts []grpc.ServerOption
+	opts := c.grpc
 	if !c.bare {
 		opts = append(opts,
 			grpc.ChainUnaryInterceptor(append(c.outside, idemgrpc.UnaryServerInterceptor(f.m, c.scope, c.server...))...),

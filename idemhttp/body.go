@@ -45,8 +45,11 @@ var errTooLarge = errors.New("idemhttp: request body too large")
 
 // readAll is io.ReadAll with a limit. It believes a small promised length, and of a large one only what has come.
 func readAll(src io.Reader, promised, limit int64) ([]byte, error) {
-	const trust = 64 << 10
-	b := make([]byte, 0, max(512, min(promised+1, trust)))
+	const trust, unknown = 64 << 10, 511
+	if promised < 0 {
+		promised = unknown
+	}
+	b := make([]byte, 0, min(promised, trust)+1)
 	for {
 		n, err := src.Read(b[len(b):cap(b)])
 		b = b[:len(b)+n]

@@ -43,7 +43,9 @@ func watch(h http.Handler) http.Handler {
 	})
 }
 
-func client(r *http.Request) context.Context { return r.Context().Value(watchedKey{}).(context.Context) }
+func client(r *http.Request) context.Context {
+	return r.Context().Value(watchedKey{}).(context.Context)
+}
 
 // The client hangs up in the middle, the work goes on to its end, and its result waits for the client that comes back.
 func TestHangUpLosesNoResult(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -41,14 +42,14 @@ var neverStored = map[string]bool{
 
 // headerFilter says which response fields are stored.
 type headerFilter struct {
-	allowed map[string]bool
-	all     bool
+	names map[string]bool
+	all   bool
 }
 
 func newHeaderFilter() headerFilter {
-	f := headerFilter{allowed: make(map[string]bool)}
+	f := headerFilter{names: make(map[string]bool)}
 	for _, name := range storedByDefault {
-		f.allowed[name] = true
+		f.names[name] = true
 	}
 	return f
 }
@@ -65,18 +66,15 @@ func (f *headerFilter) allow(name string) error {
 	if neverStored[name] {
 		return fmt.Errorf("%s is never stored", name)
 	}
-	f.allowed[name] = true
+	f.names[name] = true
 	return nil
 }
 
 // stores reports whether the field is stored. connection is what the Connection field names, which is for this
 // connection only.
 func (f *headerFilter) stores(name string, connection []string) bool {
-	if !isToken(name) { // such as a trailer with its prefix
-		return false
-	}
-	name = http.CanonicalHeaderKey(name)
-	if neverStored[name] || !f.all && !f.allowed[name] {
+	// What is in names is canonical and may be stored.
+	if !f.names[name] && (!f.all || !isToken(name) || neverStored[http.CanonicalHeaderKey(name)]) {
 		return false
 	}
 	for _, list := range connection {
@@ -87,6 +85,59 @@ func (f *headerFilter) stores(name string, connection []string) bool {
 		}
 	}
 	return true
+}
+
+// field is one of a header.
+type field struct {
+	name   string
+	values []string
+}
+
+// fieldsOf copies a header, so that changes of it do not matter.
+func fieldsOf(h http.Header) []field {
+	if len(h) == 0 {
+		return nil
+	}
+	fields, all := make([]field, 0, len(h)), make([]string, 0, len(h)) // most have one value
+	for name, values := range h {
+		start := len(all)
+		all = append(all, values...)
+		fields = append(fields, field{name, all[start:len(all):len(all)]})
+	}
+	return fields
+}
+
+// restoreFields makes h what it was when fields were copied from it.
+func restoreFields(h http.Header, fields []field) {
+	for name := range h {
+		if !slices.ContainsFunc(fields, func(f field) bool { return f.name == name }) {
+			delete(h, name)
+		}
+	}
+	for _, f := range fields {
+		h[f.name] = f.values
+	}
+}
+
+// hasLateTrailers reports whether h has trailers that no Trailer field announced.
+func hasLateTrailers(h http.Header) bool {
+	for name := range h {
+		if strings.HasPrefix(name, http.TrailerPrefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// takeLateTrailers removes them from h and returns them.
+func takeLateTrailers(h http.Header) (trailers []field) {
+	for name, values := range h {
+		if strings.HasPrefix(name, http.TrailerPrefix) {
+			trailers = append(trailers, field{name, values})
+			delete(h, name)
+		}
+	}
+	return trailers
 }
 
 // isToken reports whether s can be the name of a field (RFC 9110, section 5.6.2).
@@ -122,11 +173,11 @@ var errBadField = errors.New("a header field that cannot be sent")
 
 // checkField refuses a stored field that would be another one, or more than one, on the wire. What was recorded here
 // passes; a store is not trusted with the form of a response.
-func checkField(name string, values []string) error {
-	if !isToken(name) || neverStored[http.CanonicalHeaderKey(name)] {
+func checkField(f field) error {
+	if !isToken(f.name) || neverStored[http.CanonicalHeaderKey(f.name)] {
 		return errBadField
 	}
-	for _, v := range values {
+	for _, v := range f.values {
 		if strings.ContainsFunc(v, isControl) {
 			return errBadField
 		}

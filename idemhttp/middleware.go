@@ -1,7 +1,6 @@
 package idemhttp
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -89,7 +88,9 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		g.next.ServeHTTP(w, r)
 		return
 	}
-	claim, recorded, err := g.m.Begin(r.Context(), req.key, g.options(req)...)
+	var room [8]idempotency.CallOption
+	opts := append(append(room[:0], g.call...), idempotency.WithFingerprint(req.fingerprint))
+	claim, recorded, err := g.m.Begin(r.Context(), req.key, opts...)
 	switch {
 	case err != nil:
 		g.notClaimed(w, r, req, err)
@@ -118,7 +119,6 @@ func (g *guard) read(w http.ResponseWriter, r *http.Request) (req request, probl
 	case !given:
 		return req, nil
 	}
-	w.Header().Set(RetentionHeader, g.seconds)
 	if problem = g.check(key); problem != nil {
 		return req, problem
 	}
@@ -171,10 +171,6 @@ func malformed(why error) *Problem {
 	return p
 }
 
-func (g *guard) options(req request) []idempotency.CallOption {
-	return append(slices.Clip(g.call), idempotency.WithFingerprint(req.fingerprint))
-}
-
 // run has the handler work under the claim, records its response and then sends it, so that a client that has seen the end
 // of a response will see it again.
 func (g *guard) run(w http.ResponseWriter, r *http.Request, req request, claim *idempotency.Claim) {
@@ -184,10 +180,8 @@ func (g *guard) run(w http.ResponseWriter, r *http.Request, req request, claim *
 			claim.Panicked()
 		}
 	}()
-	rec := newRecorder(w, g.maxResponse, func() {
-		// What is streamed is of no use without its client, and may be endless.
-		context.AfterFunc(r.Context(), func() { claim.Cancel(context.Cause(r.Context())) })
-	})
+	rec := newRecorder(w, r, claim, g.maxResponse)
+	g.tellRetention(w)
 	g.next.ServeHTTP(rec, req.restore(r.WithContext(claim.Context())))
 	rec.finish()
 	outcome, doc := g.outcome(rec.status), g.document(req.key, rec)
@@ -197,10 +191,11 @@ func (g *guard) run(w http.ResponseWriter, r *http.Request, req request, claim *
 	case err == nil || rec.streaming():
 	case errors.Is(err, idempotency.ErrLeaseLost) || g.recordedOnly:
 		// Another request has the key: what that one comes to is what counts.
+		rec.discard()
 		g.refuse(w, r, newProblem(Interrupted, err))
 		return
 	default:
-		rec.sent.Set(RecordedHeader, "false")
+		rec.mark(RecordedHeader, "false")
 	}
 	rec.send()
 }
@@ -233,6 +228,7 @@ func (g *guard) notClaimed(w http.ResponseWriter, r *http.Request, req request, 
 	case p.Kind != StoreUnavailable:
 	case g.failOpen && !errors.Is(err, idempotency.ErrClosed):
 		g.logger.WarnContext(r.Context(), "idemhttp: a request runs unguarded: the store took no claim", "error", err)
+		g.tellRetention(w)
 		w.Header().Set(RecordedHeader, "false")
 		g.next.ServeHTTP(w, req.restore(r.WithContext(r.Context())))
 		return
@@ -246,5 +242,10 @@ func (g *guard) refuse(w http.ResponseWriter, r *http.Request, p *Problem) {
 	if p.Type == "" {
 		p.Type = g.problemBase + "#" + p.Kind
 	}
+	g.tellRetention(w)
 	g.answer(w, r, p)
+}
+
+func (g *guard) tellRetention(w http.ResponseWriter) {
+	w.Header()[RetentionHeader] = []string{g.seconds}
 }

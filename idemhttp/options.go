@@ -2,7 +2,6 @@ package idemhttp
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -12,59 +11,6 @@ import (
 
 	"go.aimon.at/idempotency"
 )
-
-// Defaults of the middleware.
-const (
-	DefaultMaxRequestBody  = 1 << 20
-	DefaultMaxResponseBody = 1 << 20
-	DefaultMinKeyLength    = 1
-	DefaultMaxKeyLength    = 255
-	minSecretBytes         = 16
-)
-
-// Option configures a [Middleware].
-type Option func(*config) error
-
-type config struct {
-	methods      []string
-	header       string
-	required     func(*http.Request) bool // nil: always
-	minKey       int
-	maxKey       int
-	keyFormat    func(key string) error
-	uuidv7       bool
-	skew         time.Duration
-	route        func(*http.Request) string // nil: the path
-	hashKeys     bool
-	secret       []byte
-	fingerprint  func(*http.Request, []byte) ([][]byte, error)
-	maxBody      int64
-	bodyWait     time.Duration
-	maxResponse  int
-	stored       headerFilter
-	ring         *keyRing
-	outcome      func(status int) Outcome
-	recover      func(context.Context, idempotency.Entry) (Response, bool, error)
-	call         []idempotency.CallOption
-	withClient   bool
-	failOpen     bool
-	recordedOnly bool
-	problemBase  string
-	answer       func(http.ResponseWriter, *http.Request, *Problem)
-	logger       *slog.Logger
-}
-
-func defaultConfig() config {
-	return config{
-		methods: []string{http.MethodPost, http.MethodPatch},
-		header:  http.CanonicalHeaderKey(KeyHeader),
-		minKey:  DefaultMinKeyLength, maxKey: DefaultMaxKeyLength,
-		maxBody: DefaultMaxRequestBody, maxResponse: DefaultMaxResponseBody,
-		stored: newHeaderFilter(), outcome: DefaultOutcome, problemBase: DefaultProblemBase, logger: slog.Default(),
-		answer: func(w http.ResponseWriter, r *http.Request, p *Problem) { p.ServeHTTP(w, r) },
-		call:   []idempotency.CallOption{idempotency.WithWait(0)},
-	}
-}
 
 // WithMethods sets which methods are guarded (default POST and PATCH, the two that are not idempotent by definition);
 // requests of other methods pass through. GET, HEAD, OPTIONS and TRACE cannot be among them.
@@ -213,7 +159,7 @@ func WithMaxResponseBody(bytes int) Option {
 func WithStoredHeaders(names ...string) Option {
 	return func(c *config) error {
 		for _, name := range names {
-			if err := c.stored.allow(name); err != nil {
+			if err := c.allowed.allow(name); err != nil {
 				return fmt.Errorf("WithStoredHeaders: %w", err)
 			}
 		}
@@ -237,7 +183,7 @@ func WithSealing(keys ...SealingKey) Option {
 	}
 }
 
-// WithOutcome decides by the status what becomes of the key (default [DefaultOutcome]). It is not asked when the handler
+// WithOutcome decides by the status (0 for a hijacked connection) what becomes of the key (default [DefaultOutcome]). It is not asked when the handler
 // panicked: then the key is released, under the manager's policies Hold and Recover abandoned, and the panic goes on.
 func WithOutcome(of func(status int) Outcome) Option {
 	return func(c *config) error {
@@ -319,12 +265,4 @@ func WithLogger(l *slog.Logger) Option {
 		c.logger = l
 		return given("WithLogger", l != nil)
 	}
-}
-
-// given refuses an argument that makes no sense.
-func given(option string, ok bool) error {
-	if !ok {
-		return errors.New(option + ": nil, empty or out of range")
-	}
-	return nil
 }

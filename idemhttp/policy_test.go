@@ -217,31 +217,3 @@ func TestHeaderName(t *testing.T) {
 	wantReplay(t, post(t, h, "/charges", "x", withHeader("X-Request-Id", "r1")), first)
 	c.want(t, 1)
 }
-
-// The handler reads the body as if nobody had read it before, and can have it again.
-func TestBodyIsRestored(t *testing.T) {
-	t.Parallel()
-	h := guard(t, func(w http.ResponseWriter, r *http.Request) {
-		again, err := r.GetBody()
-		if err != nil {
-			t.Fatal(err)
-		}
-		for range 2 {
-			b := make([]byte, 8)
-			n, _ := r.Body.Read(b)
-			if string(b[:n]) != "the body" || r.ContentLength != 8 {
-				t.Errorf("read %q, length %d", b[:n], r.ContentLength)
-			}
-			if err := r.Body.Close(); err != nil {
-				t.Error(err)
-			}
-			r.Body = again
-		}
-	})
-	wantFresh(t, post(t, h, "/charges", "the body"), http.StatusOK)
-	wantFresh(t, post(t, guard(t, func(_ http.ResponseWriter, r *http.Request) {
-		if r.Body != http.NoBody {
-			t.Errorf("body %T", r.Body)
-		}
-	}), "/charges", "", func(r *http.Request) { r.Body = http.NoBody }), http.StatusOK)
-}

@@ -35,81 +35,97 @@ type Response struct {
 
 // MarshalJSON returns the stored document.
 func (r Response) MarshalJSON() ([]byte, error) {
-	if err := r.check(); err != nil {
+	s := stored{r.Status, fieldsOf(r.Header), r.Body, r.Omitted}
+	if err := s.check(); err != nil {
 		return nil, err
 	}
-	return r.append(nil), nil
+	return s.document(nil), nil
 }
 
 // UnmarshalJSON reads a stored document, of this version and unsealed.
 func (r *Response) UnmarshalJSON(doc []byte) error {
-	read, err := parseResponse(doc)
-	if err == nil {
-		*r = read
+	s, err := parse(doc, nil)
+	if err != nil {
+		return err
 	}
-	return err
+	*r = Response{Status: s.status, Header: make(http.Header, len(s.fields)), Body: s.body, Omitted: s.omitted}
+	for _, f := range s.fields {
+		r.Header[f.name] = f.values
+	}
+	return nil
+}
+
+// stored is a Response without a map.
+type stored struct {
+	status  int
+	fields  []field
+	body    []byte
+	omitted string
 }
 
 var errNotResponse = errors.New("idemhttp: not a stored response")
 
-func (r *Response) check() error {
-	if r.Status < 200 || r.Status > 999 {
-		if r.Omitted == "" || r.Status != 0 { // of a hijacked connection the status is not known
+func (r stored) check() error {
+	if r.status < 200 || r.status > 999 {
+		if r.omitted == "" || r.status != 0 { // of a hijacked connection the status is not known
 			return errNotResponse
 		}
 	}
-	if !isText(r.Omitted) || r.Omitted != "" && len(r.Header)+len(r.Body) > 0 {
+	if r.omitted != "" && (len(r.fields)+len(r.body) > 0 || !isText(r.omitted)) {
 		return errNotResponse
 	}
-	for name, values := range r.Header {
-		if err := checkField(name, values); err != nil {
+	for _, f := range r.fields {
+		if err := checkField(f); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// append appends the document to b.
-func (r *Response) append(b []byte) []byte {
-	b = appendHead(b, r.Status)
-	for name, values := range r.Header {
-		b = appendField(b, name, values)
+// document returns the document, with the fields that the filter lets pass; nil lets all.
+func (r stored) document(filter *headerFilter) []byte {
+	var connection []string
+	size := 64 + len(r.body) + len(r.body)/8
+	for _, f := range r.fields {
+		size += 8 + len(f.name)
+		for _, v := range f.values {
+			size += 4 + len(v)
+		}
+		if f.name == "Connection" {
+			connection = f.values
+		}
 	}
-	if r.Omitted != "" {
-		return appendOmitted(b, r.Omitted)
+	b := append(make([]byte, 0, size), `["`+version+`",`...)
+	b = strconv.AppendInt(b, int64(r.status), 10)
+	b = append(b, `,{`...)
+	for _, f := range r.fields {
+		if filter != nil && !filter.stores(f.name, connection) {
+			continue
+		}
+		if b[len(b)-1] != '{' {
+			b = append(b, ',')
+		}
+		b = appendField(b, f)
 	}
-	return appendBody(b, r.Body)
+	b = append(b, `},`...)
+	if r.omitted != "" {
+		b = append(b, `{"omitted":`...)
+		b = append(appendString(b, r.omitted), '}')
+	} else {
+		b = appendValue(b, r.body)
+	}
+	return append(b, ']')
 }
 
-func appendHead(b []byte, status int) []byte {
-	b = append(b, `["`+version+`",`...)
-	b = strconv.AppendInt(b, int64(status), 10)
-	return append(b, `,{`...)
-}
-
-func appendField(b []byte, name string, values []string) []byte {
-	if b[len(b)-1] != '{' {
-		b = append(b, ',')
-	}
-	b = appendString(b, name)
-	b = append(b, ':', '[')
-	for i, v := range values {
+func appendField(b []byte, f field) []byte {
+	b = append(appendString(b, f.name), `:[`...)
+	for i, v := range f.values {
 		if i > 0 {
 			b = append(b, ',')
 		}
 		b = appendValue(b, oneLine(v))
 	}
 	return append(b, ']')
-}
-
-func appendBody(b, body []byte) []byte {
-	return append(appendValue(append(b, '}', ','), body), ']')
-}
-
-func appendOmitted(b []byte, why string) []byte {
-	b = append(b, `},{"omitted":`...)
-	b = appendString(b, why)
-	return append(b, `}]`...)
 }
 
 // appendValue appends text as a string and other bytes as base64. NUL could be in a string, but JSONB does not take it.
@@ -162,42 +178,60 @@ func appendString[T string | []byte](b []byte, s T) []byte {
 	return append(b, '"')
 }
 
-// parseResponse reads a document that append wrote, whatever a store did to its white space, escapes and order of members.
-func parseResponse(doc json.RawMessage) (Response, error) {
-	s := scanner{doc: doc}
-	r := Response{Header: http.Header{}}
+// parse reads a document that document wrote, whatever a store did to its white space and escapes. room is for the fields.
+func parse(doc json.RawMessage, room []field) (stored, error) {
+	s, r := scanner{doc: doc}, stored{fields: room}
 	s.skip('[')
 	if string(s.text()) != version {
-		return Response{}, errNotResponse
+		return stored{}, errNotResponse
 	}
 	s.skip(',')
-	r.Status = s.status()
+	r.status = s.status()
 	s.skip(',')
 	s.skip('{')
+	var all []string // the values of all fields
 	for more := !s.at('}'); more; more = s.next() {
-		name := string(s.text())
+		name, start := nameOf(s.text()), len(all)
 		s.skip(':')
 		s.skip('[')
-		var values []string
 		for more := !s.at(']'); more; more = s.next() {
 			_, value := s.value("base64")
-			values = append(values, string(value))
+			if all == nil {
+				all = make([]string, 0, 8)
+			}
+			all = append(all, string(value))
 		}
 		s.skip(']')
-		r.Header[name] = values
+		r.fields = append(r.fields, field{name, all[start:len(all):len(all)]})
 	}
 	s.skip('}')
 	s.skip(',')
 	switch kind, value := s.value("base64", "omitted"); kind {
 	case "omitted":
-		r.Omitted = string(value)
-		s.bad = s.bad || r.Omitted == ""
+		r.omitted = string(value)
+		s.bad = s.bad || r.omitted == ""
 	default:
-		r.Body = value
+		r.body = value
 	}
 	s.skip(']')
 	if s.bad || !s.atEnd() || r.check() != nil {
-		return Response{}, errNotResponse
+		return stored{}, errNotResponse
 	}
 	return r, nil
+}
+
+// names saves a string for each of the usual names.
+var names = func() map[string]string {
+	m := make(map[string]string)
+	for _, name := range storedByDefault {
+		m[name] = name
+	}
+	return m
+}()
+
+func nameOf(text []byte) string {
+	if name, ok := names[string(text)]; ok {
+		return name
+	}
+	return string(text)
 }

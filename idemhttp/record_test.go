@@ -72,6 +72,7 @@ func TestStoredDocument(t *testing.T) {
 	for want, r := range map[string]idemhttp.Response{
 		`["idemhttp/1",201,{"Content-Type":["application/json"]},"{\"id\":\"ch_1\"}"]`: responses[1],
 		`["idemhttp/1",200,{},{"base64":"//4AAQ=="}]`:                                  responses[5],
+		`["idemhttp/1",200,{},{"base64":"bnVsIAA="}]`:                                  responses[4], // JSONB has no NUL
 		`["idemhttp/1",200,{},{"omitted":"streamed"}]`:                                 responses[7],
 	} {
 		if got, err := r.MarshalJSON(); string(got) != want || err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"maps"
 	"net/http"
 
 	"go.aimon.at/idempotency"
@@ -12,59 +11,53 @@ import (
 
 // replay answers with what was recorded.
 func (g *guard) replay(w http.ResponseWriter, r *http.Request, recorded idempotency.Entry) {
-	res, err := g.recorded(recorded)
+	var room [16]field
+	res, err := g.recorded(recorded, room[:0])
 	switch {
-	case errors.Is(err, idempotency.ErrResultUnavailable), err == nil && res.Omitted != "":
+	case errors.Is(err, idempotency.ErrResultUnavailable), err == nil && res.omitted != "":
 		p := newProblem(ResponseUnavailable, err)
-		p.OriginalStatus = res.Status
-		if res.Omitted != "" {
-			p.Detail += " Why: " + res.Omitted + "."
+		p.OriginalStatus = res.status
+		if res.omitted != "" {
+			p.Detail += " Why: " + res.omitted + "."
 		}
 		g.refuse(w, r, p)
 	case err != nil:
 		g.logger.ErrorContext(r.Context(), "idemhttp: a stored response cannot be read", "error", err)
 		g.refuse(w, r, newProblem(ResponseUnreadable, err))
 	default:
+		g.tellRetention(w)
 		h := w.Header()
-		maps.Copy(h, res.Header)
-		h.Set(ReplayedHeader, "true")
-		w.WriteHeader(res.Status)
-		if len(res.Body) > 0 {
-			_, _ = w.Write(res.Body) // a client that is gone asks again
+		for _, f := range res.fields {
+			h[f.name] = f.values
+		}
+		h[ReplayedHeader] = []string{"true"}
+		w.WriteHeader(res.status)
+		if len(res.body) > 0 {
+			_, _ = w.Write(res.body) // a client that is gone asks again
 		}
 	}
 }
 
 // recorded opens and reads the response in a recorded entry.
-func (g *guard) recorded(e idempotency.Entry) (Response, error) {
+func (g *guard) recorded(e idempotency.Entry, room []field) (stored, error) {
 	res, err := idempotency.Replay[json.RawMessage](g.m, e)
 	if err != nil {
-		return Response{}, err
+		return stored{}, err
 	}
 	doc, err := g.ring.open(e.Key, res.Value)
 	if err != nil {
-		return Response{}, err
+		return stored{}, err
 	}
-	return parseResponse(doc)
+	return parse(doc, room)
 }
 
-// document is what is stored of a response that a handler has written: nothing but its status where it could not be kept.
+// document is what is stored of a response that a handler has written: nothing but its status where it was not kept. It is not
+// built in memory that is used again: a store that did not answer in time may still be reading it.
 func (g *guard) document(key string, rec *recorder) json.RawMessage {
 	if rec.streaming() {
-		return g.ring.seal(key, appendOmitted(appendHead(nil, rec.status), rec.why))
+		return g.ring.seal(key, stored{status: rec.status, omitted: rec.why}.document(nil))
 	}
-	b := make([]byte, 0, 256+len(rec.body)+len(rec.body)/8)
-	return g.ring.seal(key, g.appendResponse(b, rec.status, rec.sent, rec.body))
-}
-
-func (g *guard) appendResponse(b []byte, status int, h http.Header, body []byte) []byte {
-	b = appendHead(b, status)
-	for name, values := range h {
-		if g.stored.stores(name, h["Connection"]) {
-			b = appendField(b, name, values)
-		}
-	}
-	return appendBody(b, body)
+	return g.ring.seal(key, stored{status: rec.status, fields: rec.sent, body: rec.body}.document(&g.allowed))
 }
 
 var errBadStatus = errors.New("idemhttp: the response found has no status of 200 to 999")
@@ -78,5 +71,5 @@ func (g *guard) askOldAttempt(ctx context.Context, old idempotency.Entry) (json.
 	if res.Status < 200 || res.Status > 999 {
 		return nil, false, errBadStatus
 	}
-	return g.ring.seal(old.Key, g.appendResponse(nil, res.Status, res.Header, res.Body)), true, nil
+	return g.ring.seal(old.Key, stored{status: res.Status, fields: fieldsOf(res.Header), body: res.Body}.document(&g.allowed)), true, nil
 }

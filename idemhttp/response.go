@@ -2,13 +2,15 @@ package idemhttp
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
-	"maps"
 	"net"
 	"net/http"
 	"strconv"
 	"strings"
+
+	"go.aimon.at/idempotency"
 )
 
 // recorder is what a guarded handler writes to. It keeps the response back until the handler has returned, so that it can be
@@ -17,22 +19,21 @@ import (
 //
 // Nothing of it is reused for another request, so a handler that keeps it for too long harms nobody else.
 type recorder struct {
-	w        http.ResponseWriter
-	limit    int
-	onStream func()
+	w      http.ResponseWriter
+	claim  *idempotency.Claim
+	client context.Context // of the request
+	limit  int
 
-	header   http.Header // the handler's
-	sent     http.Header // as it was when the status was written; nil before
-	status   int         // 0 before
-	body     []byte      // while not streaming
-	declared int64       // the handler's Content-Length, or -1
+	before   []field // of the header, as the handler found it
+	sent     []field // of the header, as it was when the status was written
+	status   int     // 0: not written yet
+	body     []byte  // while nothing is streamed
+	declared int64   // the handler's Content-Length, or -1
 	written  int64
 
-	why      string // why there is nothing to replay; empty while buffering
+	why      string // why there is nothing to replay; empty while nothing is streamed
 	hijacked bool
 	err      error // of writing what had been kept back
-
-	space [512]byte // body begins here, so that a small one needs no allocation of its own
 }
 
 // Why a response is not stored.
@@ -44,21 +45,14 @@ const (
 	whyHijacked      = "hijacked"
 )
 
-func newRecorder(w http.ResponseWriter, limit int, onStream func()) *recorder {
-	r := &recorder{w: w, limit: limit, onStream: onStream, declared: -1}
-	r.body = r.space[:0]
-	if outer := w.Header(); len(outer) > 0 {
-		r.header = outer.Clone()
-	} else {
-		r.header = make(http.Header)
-	}
-	return r
+func newRecorder(w http.ResponseWriter, r *http.Request, claim *idempotency.Claim, limit int) *recorder {
+	return &recorder{w: w, claim: claim, client: r.Context(), limit: limit, before: fieldsOf(w.Header()), declared: -1}
 }
 
 // Unwrap lets http.ResponseController reach what the recorder does not do itself: deadlines and full duplex.
 func (r *recorder) Unwrap() http.ResponseWriter { return r.w }
 
-func (r *recorder) Header() http.Header { return r.header }
+func (r *recorder) Header() http.Header { return r.w.Header() }
 
 func (r *recorder) streaming() bool { return r.why != "" }
 
@@ -75,27 +69,27 @@ func (r *recorder) WriteHeader(code int) {
 		return
 	case code < 200 && code != http.StatusSwitchingProtocols:
 		r.stream(whyInformational)
-		replace(r.w.Header(), r.header)
 		r.w.WriteHeader(code)
 		return
 	}
+	h := r.w.Header()
 	r.status = code
-	if n := r.header.Get("Content-Length"); n != "" {
+	if n := h.Get("Content-Length"); n != "" {
 		if v, err := strconv.ParseInt(n, 10, 64); err == nil && v >= 0 { // else net/http drops it
 			r.declared = v
 		}
 	}
 	if r.streaming() {
-		r.sendHead(r.header)
+		r.w.WriteHeader(code)
 		return
 	}
-	r.sent = r.header.Clone()
+	r.sent = fieldsOf(h)
 	switch {
 	case code == http.StatusSwitchingProtocols:
 		r.stream(whyStreamed)
-	case len(r.header["Trailer"]) > 0:
+	case len(h["Trailer"]) > 0:
 		r.stream(whyTrailers)
-	case strings.HasPrefix(r.header.Get("Content-Type"), "text/event-stream"):
+	case strings.HasPrefix(h.Get("Content-Type"), "text/event-stream"):
 		r.stream(whyStreamed)
 	}
 }
@@ -194,21 +188,17 @@ func (r *recorder) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return conn, rw, err
 }
 
-// stream ends the keeping back.
+// stream ends the keeping back, and with it what the work has of its own: it ends with its client now, without whom a
+// stream is of no use and may be endless.
 func (r *recorder) stream(why string) {
 	if r.streaming() {
 		return
 	}
 	r.why = why
-	r.onStream()
-	if r.status == 0 {
-		return
+	context.AfterFunc(r.client, func() { r.claim.Cancel(context.Cause(r.client)) })
+	if r.status != 0 {
+		r.err = r.sendKept()
 	}
-	r.sendHead(r.sent)
-	if len(r.body) > 0 {
-		_, r.err = r.w.Write(r.body)
-	}
-	r.body = nil
 }
 
 // finish is called when the handler has returned.
@@ -216,47 +206,42 @@ func (r *recorder) finish() {
 	if r.status == 0 && !r.hijacked {
 		r.WriteHeader(http.StatusOK)
 	}
-	if !r.streaming() && hasLateTrailers(r.header) {
+	if hasLateTrailers(r.w.Header()) {
 		r.stream(whyTrailers)
-	}
-	if r.streaming() && !r.hijacked { // net/http takes the trailers from the header and leaves the rest alone
-		maps.Copy(r.w.Header(), r.header)
 	}
 }
 
 // send gives the client what was kept back; a client that is gone comes back for it.
 func (r *recorder) send() {
-	if r.streaming() {
-		return
-	}
-	r.sendHead(r.sent)
-	if len(r.body) > 0 {
-		_, _ = r.w.Write(r.body)
+	if !r.streaming() {
+		_ = r.sendKept()
 	}
 }
 
-func (r *recorder) sendHead(h http.Header) {
-	replace(r.w.Header(), h)
+// sendKept sends the header as it was when the status was written, whatever the handler did to it later on.
+func (r *recorder) sendKept() (err error) {
+	h := r.w.Header()
+	var trailers []field
+	if r.streaming() { // trailers may have come later, and must not be there before the status
+		trailers = takeLateTrailers(h)
+	}
+	restoreFields(h, r.sent)
 	r.w.WriteHeader(r.status)
+	for _, f := range trailers {
+		h[f.name] = f.values
+	}
+	if len(r.body) > 0 {
+		_, err = r.w.Write(r.body)
+	}
+	r.body = nil
+	return err
 }
 
-// replace makes the header to the same as from.
-func replace(to, from http.Header) {
-	if len(to) > 0 {
-		maps.DeleteFunc(to, func(name string, _ []string) bool { _, kept := from[name]; return !kept })
-	}
-	maps.Copy(to, from)
-}
+// discard forgets the response: the header is as the handler found it.
+func (r *recorder) discard() { restoreFields(r.w.Header(), r.before) }
 
-// hasLateTrailers reports whether there are trailers that no Trailer field announced.
-func hasLateTrailers(h http.Header) bool {
-	for name := range h {
-		if strings.HasPrefix(name, http.TrailerPrefix) {
-			return true
-		}
-	}
-	return false
-}
+// mark adds a field of the middleware's own to the response.
+func (r *recorder) mark(name, value string) { r.sent = append(r.sent, field{name, []string{value}}) }
 
 func bodyAllowed(status int) bool {
 	return status >= 200 && status != http.StatusNoContent && status != http.StatusNotModified

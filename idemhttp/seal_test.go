@@ -56,7 +56,9 @@ func TestSealingKeysRotate(t *testing.T) {
 	var c counter
 	store := memory.New()
 	m := newManager(t, store)
-	with := func(keys ...idemhttp.SealingKey) http.Handler { return guardOn(m, c.wrap(nil), idemhttp.WithSealing(keys...)) }
+	with := func(keys ...idemhttp.SealingKey) http.Handler {
+		return guardOn(m, c.wrap(nil), idemhttp.WithSealing(keys...))
+	}
 	first := post(t, guardOn(m, c.wrap(nil)), "/charges", "x") // before there was any sealing
 	wantReplay(t, post(t, with(oldKey), "/charges", "x"), first)
 

@@ -51,6 +51,7 @@ var rooms = []room{
 
 	{dir: "idemhttp", code: []string{"."}, tests: []string{"memory"}},
 	{dir: "idemgrpc", code: []string{".", grpc, genproto, protobuf}, tests: []string{"memory"}},
+	{dir: "idemotel", code: []string{".", otel}, tests: []string{"memory"}},
 
 	{dir: "examples/quickstart", code: []string{".", "memory"}},
 	{dir: "examples/filestore", code: []string{".", "backend"}, tests: []string{"conformance"}},
