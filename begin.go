@@ -225,23 +225,23 @@ func (b *bid) disown(tookOver bool) {
 	}
 	end := b.m.chore()
 	if end == nil { // closed meanwhile, and nobody waits for the background any more
-		b.giveBack()
+		b.giveBack(tookOver)
 		return
 	}
 	lost := *b // b itself stays on the caller's stack
 	go func() {
 		defer end()
-		lost.giveBack()
+		lost.giveBack(tookOver)
 	}()
 }
 
 // giveBack tries for a heartbeat's time, for the store that did not answer may be back by then, or once when the manager
 // is closed.
-func (b *bid) giveBack() {
+func (b *bid) giveBack(tookOver bool) {
 	d := &detached{caller: b.caller, deadline: time.Now().Add(b.call.lease / 3)}
 	defer d.end()
 	for n := 0; ; n++ {
-		_, err := b.m.store.CompareAndReset(d, b.key, b.holder, time.Time{})
+		err := b.undo(d, tookOver)
 		if err == nil {
 			b.m.waits.hint(b.key)
 			return
@@ -250,4 +250,21 @@ func (b *bid) giveBack() {
 			return
 		}
 	}
+}
+
+// undo resets a claim of unknown outcome. While the request that made it is still being committed, a reset alone would find
+// nothing to reset, and the claim would stand for its lease: so the claim is repeated first, which waits for that commit.
+func (b *bid) undo(ctx context.Context, tookOver bool) (unclear error) {
+	if !tookOver {
+		r, err := b.m.store.PutIfAbsent(ctx, b.key, b.entry(), b.call.claimTTL())
+		if err == nil && !r.Inserted {
+			return nil
+		}
+		unclear = err
+	}
+	reset, err := b.m.store.CompareAndReset(ctx, b.key, b.holder, time.Time{})
+	if err != nil || reset {
+		return err
+	}
+	return unclear
 }

@@ -111,6 +111,32 @@ func TestADisownedClaimIsGivenBack(t *testing.T) {
 	}
 }
 
+// TestAClaimThatIsStillBeingCommittedIsGivenBack: the store has left a caller's claim unanswered and is about to commit it. A
+// reset finds nothing yet; a repeated claim waits for the commit, as a database has it.
+func TestAClaimThatIsStillBeingCommittedIsGivenBack(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		shared := memory.New()
+		store := link(shared)
+		m := newManager(t, store)
+		commits := func(ctx context.Context, apply func(context.Context) error) error {
+			go func() {
+				time.Sleep(time.Second)
+				_ = apply(context.WithoutCancel(ctx))
+			}()
+			<-ctx.Done()
+			return ctx.Err()
+		}
+		store.once("PutIfAbsent", commits, slow(time.Second))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second/10)
+		defer cancel()
+		_, _, err := m.Begin(ctx, key)
+		wantErr(t, err, context.DeadlineExceeded)
+		time.Sleep(2 * time.Second)
+		wantAbsent(t, shared, key)
+	})
+}
+
 func TestACallerThatGoesWhileItClaims(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"go.aimon.at/idempotency"
 	"go.aimon.at/idempotency/idemhttp"
 )
 
@@ -23,23 +24,27 @@ import (
 type client struct {
 	url    string
 	http   *http.Client
+	once   *http.Client // for who hangs up: net/http tells its error to the next request on the connection, now and then
 	seed   uint64
 	ledger *ledger
 	report *report
 }
 
 func newClient(url string, clients int) *client {
-	dialer := &net.Dialer{Timeout: 10 * time.Second}
-	return &client{url: url, http: &http.Client{Transport: &http.Transport{
-		MaxIdleConns: 4 * clients, MaxIdleConnsPerHost: 4 * clients,
-		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			conn, err := dialer.DialContext(ctx, network, addr)
-			if tcp, ok := conn.(*net.TCPConn); ok {
-				_ = tcp.SetLinger(0) // a hang-up is a reset, and leaves no port behind that waits for a minute
-			}
-			return conn, err
-		},
-	}}}
+	dialer := &net.Dialer{Timeout: time.Minute}
+	transport := func(reuse bool) *http.Client {
+		return &http.Client{Transport: &http.Transport{
+			MaxIdleConns: 4 * clients, MaxIdleConnsPerHost: 4 * clients, DisableKeepAlives: !reuse,
+			DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+				conn, err := dialer.DialContext(ctx, network, addr)
+				if tcp, ok := conn.(*net.TCPConn); ok {
+					_ = tcp.SetLinger(0) // a hang-up is a reset, and leaves no port behind that waits for a minute
+				}
+				return conn, err
+			},
+		}}
+	}
+	return &client{url: url, http: transport(true), once: transport(false)}
 }
 
 // operate sends all requests of an operation, until it is settled.
@@ -64,18 +69,7 @@ func (c *client) operate(ctx context.Context, op int) {
 		})
 	}
 	wg.Wait()
-	for deadline := time.Now().Add(time.Minute); a.answer.Load() == 0; {
-		if ctx.Err() != nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			c.report.deviate("operation %d has no answer within a minute", op)
-			return
-		}
-		if !c.ask(ctx, op, stays, r) {
-			time.Sleep(time.Millisecond)
-		}
-	}
+	c.settle(ctx, op, r)
 	for range r.IntN(3) {
 		c.ask(ctx, op, drawHangUp(r), r)
 	}
@@ -84,6 +78,24 @@ func (c *client) operate(ctx context.Context, op int) {
 	}
 	a.settled.Store(true)
 }
+
+// settle asks until there is an answer.
+func (c *client) settle(ctx context.Context, op int, r *rand.Rand) {
+	began := time.Now()
+	for pause := time.Millisecond; ctx.Err() == nil && c.ledger.accounts[op].answer.Load() == 0; pause = min(2*pause, 100*time.Millisecond) {
+		if time.Since(began) > patience {
+			c.report.deviate("operation %d has no answer within %v", op, patience)
+			return
+		}
+		if !c.ask(ctx, op, stays, r) {
+			time.Sleep(pause)
+		}
+	}
+	c.report.settled(time.Since(began))
+}
+
+// patience is longer than a lease, after which a key is free again whatever became of its holder.
+const patience = 2 * idempotency.DefaultLease
 
 // ask sends the request of an operation and holds the answer against the ledger. It reports whether there was a whole
 // answer.
@@ -181,7 +193,11 @@ func (c *client) send(ctx context.Context, o order, h hangUp, r *rand.Rand) (got
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set(accountHeader, strconv.Itoa(o.Op%7))
 	req.Header.Set(idemhttp.KeyHeader, fmt.Sprintf(`"order-%d-%d"`, c.seed, o.Op)) // a store may have seen other rounds
-	resp, err := c.http.Do(req)
+	sender := c.http
+	if h != stays {
+		sender = c.once
+	}
+	resp, err := sender.Do(req)
 	if err != nil {
 		return got, err
 	}

@@ -83,6 +83,16 @@ type report struct {
 	mu    sync.Mutex
 	count int
 	first []string // deviations
+	slow  int      // operations that had to wait for the end of a lease
+}
+
+// settled notes how long an operation had to be asked for after its first requests.
+func (r *report) settled(took time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if took > idempotency.DefaultLease/2 {
+		r.slow++
+	}
 }
 
 const told = 10
@@ -116,8 +126,8 @@ func (r *report) add(book *ledger, operations int) {
 
 func (r *report) String() string {
 	return fmt.Sprintf("%d requests in %v (%.0f/s): %d keys, %d effects; %d fresh answers, %d replays, %d refused in flight, "+
-		"%d changed payloads refused; %d hang-ups, %d panics, %d failures; %d deviations",
+		"%d changed payloads refused; %d hang-ups, %d panics, %d failures; %d keys waited for a lease; %d deviations",
 		r.requests.Load(), r.took.Round(time.Millisecond), float64(r.requests.Load())/r.took.Seconds(), r.operations, r.effects,
 		r.fresh.Load(), r.replays.Load(), r.inFlight.Load(), r.changes.Load(), r.hangUps.Load(), r.panics, r.failures,
-		r.deviations())
+		r.slow, r.deviations())
 }
