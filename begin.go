@@ -2,6 +2,7 @@ package idempotency
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -9,7 +10,7 @@ import (
 // Begin is [Do] for adapters that run the work themselves. Exactly one of three comes back:
 //
 //   - a claim: the caller holds the key, does its work under claim.Context(), and ends the claim with Complete, Fail,
-//     Release or Abandon, whatever happens;
+//     Release, Abandon or, when the work panicked, Panicked, whatever happens;
 //   - a nil claim and a nil error: the key is Done, recorded is its entry, which [Replay] decodes;
 //   - an error, as Do documents them: nothing is held.
 //
@@ -27,17 +28,22 @@ func (m *Manager) Begin(ctx context.Context, key string, opts ...CallOption) (cl
 	case m.holdsAlready(ctx, key):
 		return nil, Entry{}, ErrReentrant
 	}
+	if m.tracer != nil {
+		ctx = m.tracer.Start(ctx)
+	}
 	b := bid{m: m, call: call, key: key, caller: ctx}
 	a := b.run(ctx)
 	if a.err != nil {
-		m.observe(ctx, Event{Kind: EventRefused, Err: a.err})
+		m.observe(ctx, Event{Kind: EventRefused, Err: a.err, Origin: originAtWork(a.err)})
 		return nil, Entry{}, a.err
 	}
 	if a.claim != nil && a.claim.previous != nil && call.policy.recover != nil {
 		return a.claim.askOldAttempt()
 	}
 	if a.claim == nil {
-		m.observe(ctx, Event{Kind: EventReplayed, Attempt: a.recorded.Attempt, Fence: a.recorded.Fence()})
+		m.observe(ctx, Event{
+			Kind: EventReplayed, Attempt: a.recorded.Attempt, Fence: a.recorded.Fence(), Origin: origin(a.recorded.HolderID),
+		})
 		return nil, a.recorded, nil
 	}
 	if err := ctx.Err(); err != nil {
@@ -73,7 +79,7 @@ func (b *bid) run(ctx context.Context) answer {
 		return b.replay(e)
 	}
 	var err error
-	if b.holder, err = b.m.newHolder(b.call.policy); err != nil {
+	if b.holder, err = b.m.newHolder(ctx, b.call.policy); err != nil {
 		return answer{err: err}
 	}
 	// Where others of this process wait already, one more need not ask the store.
@@ -181,12 +187,14 @@ func (b *bid) hold(r PutResult, sent time.Time, previous *Entry) answer {
 			c.Abandon()
 		}
 	}()
-	kind := EventClaimed
+	e := Event{Kind: EventClaimed, Attempt: r.Entry.Attempt, Fence: r.Entry.Fence()}
 	if previous != nil {
-		kind = EventTookOver
+		e.Kind, e.Origin = EventTookOver, origin(previous.HolderID)
+	}
+	b.m.observe(b.caller, e)
+	if previous != nil {
 		b.m.holderLost(b.caller, *previous)
 	}
-	b.m.observe(b.caller, Event{Kind: kind, Attempt: r.Entry.Attempt, Fence: r.Entry.Fence()})
 	told = true
 	return answer{claim: c}
 }
@@ -195,7 +203,17 @@ func (b *bid) hold(r PutResult, sent time.Time, previous *Entry) answer {
 func (b *bid) refusal(r *PutResult) *InFlightError {
 	age, silent := r.Now.Sub(r.Entry.CreatedAt), r.Now.Sub(r.Entry.TouchedAt)
 	longest := max(b.silence(&r.Entry)-silent, b.m.cfg.poll.Base)
-	return &InFlightError{RetryAfter: min(max(age, b.m.cfg.poll.Base), longest), Attempt: r.Entry.Attempt}
+	return &InFlightError{
+		RetryAfter: min(max(age, b.m.cfg.poll.Base), longest), Attempt: r.Entry.Attempt, origin: origin(r.Entry.HolderID),
+	}
+}
+
+// originAtWork is the origin of the holder because of which a bid was refused.
+func originAtWork(err error) string {
+	if inFlight := (*InFlightError)(nil); errors.As(err, &inFlight) {
+		return inFlight.origin
+	}
+	return ""
 }
 
 // disown gives back, in the background and without a promise, what a request of unknown outcome may have claimed: nothing

@@ -11,7 +11,7 @@ import (
 )
 
 // Claim is a key held by this process. A heartbeat keeps it alive in the background until it is ended by exactly one of
-// Complete, Fail, Release, Abandon or Recorded; what comes after that gets ErrClosed and changes nothing. Its methods
+// Complete, Fail, Release, Abandon, Panicked or Recorded; what comes after that gets ErrClosed and changes nothing. Its methods
 // are safe for concurrent use. Ending a claim goes on when the caller's context has ended, for as long as the lease lasts.
 type Claim struct {
 	m        *Manager
@@ -66,13 +66,21 @@ func (m *Manager) holdsAlready(ctx context.Context, key string) bool {
 func newClaim(b *bid, e Entry, previous *Entry, began, alive time.Time) *Claim {
 	c := &Claim{m: b.m, call: b.call, entry: e, previous: previous, caller: b.caller, began: began, alive: alive}
 	c.run.claim = c
-	c.run.Context, c.cancel = context.WithCancelCause(b.caller)
+	parent := b.caller
+	if b.call.detached {
+		parent = context.WithoutCancel(parent)
+	}
+	c.run.Context, c.cancel = context.WithCancelCause(parent)
 	return c
 }
 
-// Context is what the work runs under: it ends with the caller's, and with cause ErrLeaseLost before anyone else may
-// take the key.
+// Context is what the work runs under: it ends with the caller's (unless [WithDetachedWork]), and with cause ErrLeaseLost
+// before anyone else may take the key.
 func (c *Claim) Context() context.Context { return &c.run }
+
+// Cancel ends the work's context with cause, and nothing else: the claim is held until it is ended. It is for an adapter
+// that learns of a reason to stop which the caller's context does not tell.
+func (c *Claim) Cancel(cause error) { c.cancel(cause) }
 
 // Entry is the entry as it was claimed.
 func (c *Claim) Entry() Entry { return c.entry }
@@ -136,9 +144,11 @@ func (c *Claim) Release() error {
 	})
 	switch {
 	case err != nil:
+		c.observe(Event{Kind: EventNotReleased, Err: err})
 		c.m.cfg.logger.WarnContext(c.caller, "idempotency: a claim could not be released and ends with its lease", "error", err)
 		return err
 	case !released && !unknown:
+		c.observe(Event{Kind: EventNotReleased, Err: ErrLeaseLost})
 		return ErrLeaseLost
 	}
 	c.observe(Event{Kind: EventReleased})

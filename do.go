@@ -48,7 +48,7 @@ func Do[T any](ctx context.Context, m *Manager, key string, fn func(ctx context.
 	returned := false
 	defer func() {
 		if !returned { // panic or Goexit: settle the claim and let it go on
-			claim.settlePanic()
+			claim.Panicked()
 		}
 	}()
 	value, err := fn(claim.Context())
@@ -97,7 +97,10 @@ func (c *Claim) unknown(err error) bool {
 	return errors.Is(err, ErrOutcomeUnknown) || c.call.policy.keeps && c.run.Err() != nil
 }
 
-func (c *Claim) settlePanic() {
+// Panicked ends the claim of work that panicked or called runtime.Goexit: under [Rerun] it is released, under [Hold] and
+// [Recover] left to the policy, for nobody can tell what became of the effect. It is to be called in a deferred function,
+// and does not recover: the panic goes on.
+func (c *Claim) Panicked() {
 	if c.call.policy.keeps {
 		c.Abandon()
 	} else {

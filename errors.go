@@ -63,6 +63,8 @@ type InFlightError struct {
 	RetryAfter time.Duration
 	// Attempt of the holder that is working.
 	Attempt int
+
+	origin string
 }
 
 func (e *InFlightError) Error() string {

@@ -2,10 +2,7 @@ package idempotency
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"fmt"
-	"io"
 	"sync"
 	"time"
 )
@@ -16,6 +13,7 @@ type Manager struct {
 	raw     Store // as given
 	store   Store // raw, or raw observed
 	watcher Watcher
+	tracer  Tracer
 	cfg     config
 	bad     error // the first option that makes no sense
 
@@ -49,9 +47,10 @@ func New(store Store, opts ...Option) *Manager {
 		m.bad = fmt.Errorf("%w: no store", ErrInvalidOption)
 	}
 	m.watcher, _ = store.(Watcher)
-	if m.cfg.observer != nil {
-		m.store = observedStore{store, m.cfg.observer}
+	if m.cfg.observer != nil && store != nil {
+		m.store = observedStore{store, m.cfg.observer, packageName(store)}
 	}
+	m.tracer, _ = m.cfg.observer.(Tracer)
 	m.waits.init(m.cfg.maxPerKey, m.cfg.maxWaiters)
 	if m.bad == nil && m.cfg.sweepInterval > 0 {
 		m.mu.Lock()
@@ -66,6 +65,16 @@ func (m *Manager) Err() error { return m.bad }
 
 // Store returns the store that the manager was made over.
 func (m *Manager) Store() Store { return m.raw }
+
+// Retention returns how long the result of a call with opts is replayed (see [WithDoneTTL]), for an adapter that tells its
+// clients. The error, ErrInvalidOption, is of options, New's or these, that make no sense.
+func (m *Manager) Retention(opts ...CallOption) (time.Duration, error) {
+	c, err := m.callConfig(opts)
+	if err != nil {
+		return 0, err
+	}
+	return c.doneTTL, nil
+}
 
 // Close stops the sweep, refuses new calls and those that wait (ErrClosed), and waits for the running functions to end and be
 // recorded. When ctx ends first it cancels their contexts with cause ErrClosed and returns ctx's error at once; what
@@ -161,37 +170,4 @@ func (m *Manager) callConfig(opts []CallOption) (*callConfig, error) {
 		o.applyCall(&c)
 	}
 	return &c, c.check()
-}
-
-// Holder IDs: prefix, 128 random bits in hex and, where the policy keeps dead claims, a mark that tells every sweeper
-// of every process to leave this one alone.
-const (
-	randomBytes     = 16
-	keepMark        = ".keep"
-	maxHolderPrefix = 200
-)
-
-func (m *Manager) newHolder(p Policy) (string, error) {
-	var random [randomBytes]byte
-	if m.cfg.random == nil {
-		_, _ = rand.Read(random[:]) // never fails: crypto/rand
-	} else if err := m.readRandom(random[:]); err != nil {
-		return "", fmt.Errorf("idempotency: random source: %w", err)
-	}
-	var buf [maxHolderPrefix + 2*randomBytes + len(keepMark)]byte
-	id := append(buf[:0], m.cfg.holderPrefix...)
-	id = hex.AppendEncode(id, random[:])
-	if p.keeps {
-		id = append(id, keepMark...)
-	}
-	return string(id), nil
-}
-
-func (m *Manager) readRandom(b []byte) error {
-	buf := make([]byte, len(b)) // the default path's array must not escape
-	m.randomMu.Lock()
-	defer m.randomMu.Unlock()
-	_, err := io.ReadFull(m.cfg.random, buf)
-	copy(b, buf)
-	return err
 }

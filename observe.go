@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"path"
+	"reflect"
 	"time"
 )
 
@@ -24,6 +26,7 @@ const (
 	EventReleased                         // a claim was given back; Elapsed since the claim
 	EventAbandoned                        // a claim was left to its policy; Elapsed since the claim
 	EventNotRecorded                      // an outcome could not be recorded; Err, Elapsed since the claim
+	EventNotReleased                      // a claim could not be given back; Err, Elapsed since the claim
 	EventStoreCall                        // the store was asked; Op, Elapsed, Err
 	EventSwept                            // a sweep ended; Count expired entries removed, Err
 )
@@ -32,7 +35,7 @@ var eventNames = [...]string{
 	EventClaimed: "claimed", EventTookOver: "took-over", EventReplayed: "replayed", EventRefused: "refused",
 	EventWaitStarted: "wait-started", EventWaitEnded: "wait-ended", EventHolderLost: "holder-lost",
 	EventLeaseLost: "lease-lost", EventCompleted: "completed", EventReleased: "released", EventAbandoned: "abandoned",
-	EventNotRecorded: "not-recorded", EventStoreCall: "store-call", EventSwept: "swept",
+	EventNotRecorded: "not-recorded", EventNotReleased: "not-released", EventStoreCall: "store-call", EventSwept: "swept",
 }
 
 // String returns the event's name, for logs and metrics: claimed, took-over and so on.
@@ -55,9 +58,12 @@ const (
 )
 
 // Event is one thing that happened in a manager. It carries no key, holder or result; Fence identifies a claim of a key.
+// Every EventClaimed and EventTookOver is followed by exactly one of EventCompleted, EventReleased, EventAbandoned,
+// EventNotRecorded and EventNotReleased: the end of that claim.
 type Event struct {
 	Kind    EventKind
 	Op      string // for EventStoreCall: the method of Store
+	Backend string // for EventStoreCall: the name of the package that the store's type is from
 	Outcome Outcome
 	Late    bool // for EventCompleted: the entry was gone and the outcome went in as a new one
 	Attempt int
@@ -65,6 +71,10 @@ type Event struct {
 	Elapsed time.Duration
 	Count   int
 	Err     error
+	// Origin is what the [Tracer] of the process that made the entry said of its claim. For EventReplayed it is the recorded
+	// claim's, for EventTookOver and EventHolderLost the dead holder's, for an EventRefused by an [*InFlightError] the
+	// one's at work. It comes from the store: check its form before using it.
+	Origin string
 }
 
 // Observer is told of every event, on the goroutine where it happens: it must be quick and safe for concurrent use. ctx
@@ -79,6 +89,21 @@ type ObserverFunc func(ctx context.Context, e Event)
 // Observe calls f.
 func (f ObserverFunc) Observe(ctx context.Context, e Event) { f(ctx, e) }
 
+// Tracer is an optional interface of an [Observer] that follows an operation from end to end, and a replay back to the
+// operation that made its result.
+type Tracer interface {
+	Observer
+	// Start is called when [Do] or [Manager.Begin] has found its arguments fit. The context that it returns, which has to
+	// descend from ctx, is from then on the operation's: its events carry it and its work runs under it. The operation ends
+	// with exactly one EventRefused, EventReplayed, or end of a claim.
+	Start(ctx context.Context) context.Context
+	// Origin names the operation whose context ctx is, for others to find: at most [MaxOriginBytes] of printable ASCII
+	// without a tilde, or nothing. It is kept inside the holder ID, which is stored with the entry for as long as its
+	// result is, so that it reaches no result and asks nothing new of a store. Where the holder ID has no room for it
+	// (WithHolderPrefix), and where it has another form, it is left out.
+	Origin(ctx context.Context) string
+}
+
 func (m *Manager) observe(ctx context.Context, e Event) {
 	if m.cfg.observer != nil {
 		m.cfg.observer.Observe(ctx, e)
@@ -88,11 +113,21 @@ func (m *Manager) observe(ctx context.Context, e Event) {
 // observedStore reports every call of a store. A manager without an observer does not have one.
 type observedStore struct {
 	Store
-	o Observer
+	o       Observer
+	backend string
+}
+
+// packageName is that of the type of s: memory, bolt, postgres, redis, or another's.
+func packageName(s Store) string {
+	t := reflect.TypeOf(s)
+	for t.Kind() == reflect.Pointer && t.Name() == "" {
+		t = t.Elem()
+	}
+	return path.Base(t.PkgPath())
 }
 
 func (s observedStore) report(ctx context.Context, op string, start time.Time, err error) {
-	s.o.Observe(ctx, Event{Kind: EventStoreCall, Op: op, Elapsed: time.Since(start), Err: err})
+	s.o.Observe(ctx, Event{Kind: EventStoreCall, Op: op, Backend: s.backend, Elapsed: time.Since(start), Err: err})
 }
 
 func (s observedStore) PutIfAbsent(ctx context.Context, key string, entry Entry, ttl time.Duration) (PutResult, error) {

@@ -86,7 +86,7 @@ func TestEventsOfEachPath(t *testing.T) {
 		expect("PutIfAbsent claimed/1 abandoned")
 		time.Sleep(2 * lease)
 		wantRun(t, m, "unknown", "v")
-		expect("PutIfAbsent TakeOver holder-lost/1 took-over/2 MarkDone completed/2(value)")
+		expect("PutIfAbsent TakeOver took-over/2 holder-lost/1 MarkDone completed/2(value)")
 
 		c := begin(t, m, "late")
 		_, _ = shared.CompareAndReset(t.Context(), "late", c.Entry().HolderID, time.Time{})
@@ -119,7 +119,7 @@ func TestEventsOfEachPath(t *testing.T) {
 		time.Sleep(2 * lease)
 		_, err = idempotency.Do(t.Context(), m, "recovered", never(t), a.option())
 		wantNil(t, err)
-		expect("PutIfAbsent TakeOver holder-lost/1 took-over/2 MarkDone completed/2(recovered) Find")
+		expect("PutIfAbsent TakeOver took-over/2 holder-lost/1 MarkDone completed/2(recovered) Find")
 	})
 }
 

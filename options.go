@@ -48,6 +48,7 @@ type callConfig struct {
 	policy      Policy
 	fingerprint string
 	session     string
+	detached    bool
 }
 
 type config struct {
@@ -115,6 +116,11 @@ func WithFingerprint(f string) CallOption {
 
 // WithSession labels the entry with the session, tenant or workflow that it belongs to.
 func WithSession(id string) CallOption { return callOption(func(c *callConfig) { c.session = id }) }
+
+// WithDetachedWork has the work go on when its caller hangs up: the claim's context has the caller's values but neither its
+// cancellation nor its deadline, and ends with cause ErrLeaseLost, or as [Claim.Cancel] and [Manager.Close] say. The
+// caller's context still ends the wait for another holder and the request for the claim itself.
+func WithDetachedWork() CallOption { return callOption(func(c *callConfig) { c.detached = true }) }
 
 // WithHolderPrefix makes holder IDs begin with p (a host or pod name, say), so that people can tell whose a claim is.
 // Uniqueness does not depend on it. At most 200 bytes.

@@ -14,13 +14,26 @@ type Codec interface {
 	Decode(doc json.RawMessage, v any) error
 }
 
-// JSON is the default codec: encoding/json.
+// JSON is the default codec: encoding/json, except that a json.RawMessage is taken and given as it is: the store checks that
+// it is a document.
 var JSON Codec = jsonCodec{}
 
 type jsonCodec struct{}
 
-func (jsonCodec) Encode(v any) (json.RawMessage, error)   { return json.Marshal(v) }
-func (jsonCodec) Decode(doc json.RawMessage, v any) error { return json.Unmarshal(doc, v) }
+func (jsonCodec) Encode(v any) (json.RawMessage, error) {
+	if doc, ok := v.(json.RawMessage); ok && doc != nil {
+		return doc, nil
+	}
+	return json.Marshal(v)
+}
+
+func (jsonCodec) Decode(doc json.RawMessage, v any) error {
+	if p, ok := v.(*json.RawMessage); ok && p != nil {
+		*p = doc
+		return nil
+	}
+	return json.Unmarshal(doc, v)
+}
 
 // A recorded document is the value's own, as the codec made it, so that other readers of the store see plain values.
 // What is not a value is an object with the one member "$idempotency"; a value that has such a member is put inside one,

@@ -9,22 +9,35 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// pipeline runs requests, in the order of their keys, in one trip and one implicit transaction: those of one kind as one
-// statement over arrays, if they are several, and the others as they are.
-func (s *statements) pipeline(ctx context.Context, pool Pool, requests []*request) error {
+// batchRunner is a pool, or a transaction.
+type batchRunner interface {
+	runner
+	SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults
+}
+
+// pipeline runs requests, in the order of their keys, in one trip and in one transaction, which on a pool is an implicit one:
+// those of one kind as one statement over arrays, if they are several, and the others as they are.
+func (s *statements) pipeline(ctx context.Context, on batchRunner, requests []*request) error {
 	for _, r := range requests {
 		r.found, r.shared = false, false // an earlier run may have failed after its row, at the commit
 	}
-	joined := s.join(requests)
-	if len(joined) == 1 {
-		return joined[0].run(ctx, pool)
+	return send(ctx, on, s.join(requests))
+}
+
+// send runs requests in their order, in one trip.
+func send(ctx context.Context, on batchRunner, requests []*request) error {
+	switch len(requests) {
+	case 0:
+		return nil
+	case 1:
+		return requests[0].run(ctx, on)
 	}
 	var b pgx.Batch
-	for _, r := range joined {
+	for _, r := range requests {
 		b.Queue(r.sql, r.args...)
 	}
-	results := pool.SendBatch(ctx, &b)
-	for _, r := range joined {
+	results := on.SendBatch(ctx, &b)
+	for _, r := range requests {
 		rows, err := results.Query()
 		if err == nil {
 			err = r.read(rows)
