@@ -41,7 +41,7 @@ func sentinels(t *testing.T, master *RedisServer) []string {
 		}
 		p.argv = []string{master.run.(*program).argv[0], file, "--sentinel"}
 		like := master.run.(*program)
-		p.ping, p.fast, p.instant = pingRedis(p.addr), like.fast, like.instant
+		p.ping, p.fast, p.instant = p.isRedis, like.fast, like.instant
 		t.Cleanup(p.stop)
 		if err := p.start(); err != nil {
 			t.Fatal(err)

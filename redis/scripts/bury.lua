@@ -10,8 +10,13 @@ local function bury(index, keys, kind, at)
   local gone, wrong, n = {}, {}, 0
   for _, key in ipairs(keys) do
     local entry = base .. key
-    local head = call('GETRANGE', entry, 0, SHORT - 1)
-    if #head < SHORT then
+    local head = pcall_('GETRANGE', entry, 0, SHORT - 1)
+    if type(head) == 'table' then
+      if string.find(head.err, 'WRONGTYPE', 1, true) ~= 1 then
+        error(head.err) -- the entry has moved to another server, say
+      end
+      wrong[#wrong + 1] = key -- foreign
+    elseif #head < SHORT then
       wrong[#wrong + 1], n = key, n + 1 -- the server has forgotten it by itself
     else
       local status, _, _, touched, ttl = parse(STAMPS, head)

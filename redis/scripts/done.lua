@@ -13,8 +13,10 @@ for i = 3, #KEYS do
   local entry, answer = KEYS[i], NO
   local old = pcall_('GET', entry)
   if type(old) == 'string' then
-    local status, _, created, touched, span, holder = parse(HEAD, old)
-    if now < touched + span and holder == ARGV[2 * i] then
+    local ok, status, _, created, touched, span, holder = pcall(parse, HEAD, old)
+    if not ok then
+      answer = FAILED .. pack('>I4c0', #BROKEN, BROKEN)
+    elseif now < touched + span and holder == ARGV[2 * i] then
       answer = BEFORE
       if status == IN_FLIGHT then
         local at, line = score, stamps

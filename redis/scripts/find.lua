@@ -8,8 +8,10 @@ for i, entry in ipairs(KEYS) do
     local old = pcall_('GET', entry)
     answer = NO
     if type(old) == 'string' then
-      local _, _, _, touched, ttl = parse(HEAD, old)
-      if now < touched + ttl then
+      local ok, _, _, _, touched, ttl = pcall(parse, HEAD, old)
+      if not ok then
+        answer = FAILED .. pack('>I4c0', #BROKEN, BROKEN)
+      elseif now < touched + ttl then
         answer = KEPT .. pack('>I4c0', #old, old)
         size = size + #old
       end

@@ -18,6 +18,7 @@ local NO, YES, BEFORE = '0', '1', '2' -- BEFORE: done by the same holder before
 local KEPT, OWN = '3', '4'            -- the record of another holder, or of the caller
 local LATER = '5'                     -- claimed, with attempt and created
 local FAILED, AGAIN = '6', '7'        -- the server's error; or not looked at, for the answer would be too long
+local BROKEN = 'ERR there is no record under the name of an entry'
 local BYTES = 1048576 -- of records go into one answer, unless the first is larger
 
 local call, pcall_, pack, parse, sub = redis.call, redis.pcall, struct.pack, struct.unpack, string.sub

@@ -24,8 +24,10 @@ for i = 3, #KEYS do
     elseif type(old) == 'table' then
       answer = FAILED .. pack('>I4c0', #old.err, old.err)
     else
-      local was, _, made, touched, span, by = parse(HEAD, old)
-      if now < touched + span then
+      local ok, was, _, made, touched, span, by = pcall(parse, HEAD, old)
+      if not ok then
+        answer = FAILED .. pack('>I4c0', #BROKEN, BROKEN)
+      elseif now < touched + span then
         local _, holder = parse('>I8Bc0', rest)
         local own = holder ~= '' and by == holder and was == (flight and IN_FLIGHT or DONE)
         answer = (own and OWN or KEPT) .. pack('>I4c0', #old, old)

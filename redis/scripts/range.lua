@@ -21,10 +21,13 @@ local more = walk(KEYS[1], start, from, behind, to, function(key, at)
     return false
   end
   looked, member, score = looked + 1, key, at
-  local record = call('GET', base .. key)
-  if record then
-    local status, _, _, touched, ttl = parse(HEAD, record)
-    if now < touched + ttl and status == kind then
+  local record = pcall_('GET', base .. key)
+  if type(record) == 'table' and string.find(record.err, 'WRONGTYPE', 1, true) ~= 1 then
+    error(record.err) -- the entry has moved to another server, say
+  end
+  if type(record) == 'string' then
+    local ok, status, _, _, touched, ttl = pcall(parse, HEAD, record)
+    if ok and now < touched + ttl and status == kind then
       count, size = count + 1, size + #record
       found[#found + 1] = framed(key)
       found[#found + 1] = framed(record)

@@ -10,8 +10,10 @@ for i = 2, #KEYS do
   local entry, answer = KEYS[i], NO
   local old = pcall_('GET', entry)
   if type(old) == 'string' then
-    local status, _, _, touched, ttl, holder = parse(HEAD, old)
-    if now < touched + ttl and status == IN_FLIGHT and holder == ARGV[i + 1] then
+    local ok, status, _, _, touched, ttl, holder = pcall(parse, HEAD, old)
+    if not ok then
+      answer = FAILED .. pack('>I4c0', #BROKEN, BROKEN)
+    elseif now < touched + ttl and status == IN_FLIGHT and holder == ARGV[i + 1] then
       touched = math.max(touched, now)
       local set = pcall_('SET', entry, sub(old, 1, 13) .. pack('>I8', touched) .. sub(old, 22), 'PX', math.ceil(ttl / 1000) + grace)
       if set.err then
