@@ -72,6 +72,28 @@ func TestSchemaIsWhatMigrateMakes(t *testing.T) {
 	}
 }
 
+// TestCompression: large results are compressed with lz4 where the server can.
+func TestCompression(t *testing.T) {
+	t.Parallel()
+	server := Postgres(t)
+	pool := server.Pool(t, 1)
+	schema := migrated(t, server, pool)
+	var can bool
+	err := pool.QueryRow(t.Context(), "SELECT EXISTS (SELECT FROM pg_settings WHERE name = 'default_toast_compression' AND 'lz4' = ANY (enumvals))").Scan(&can)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !can {
+		t.Skip("this server was built without lz4, and the migration left the default")
+	}
+	var columns int
+	err = pool.QueryRow(t.Context(), "SELECT count(*) FROM pg_attribute WHERE attrelid = $1::regclass AND attcompression = 'l'",
+		pgx.Identifier{schema, postgres.DefaultTable}.Sanitize()).Scan(&columns)
+	if err != nil || columns != 2 {
+		t.Errorf("%d columns with lz4, %v, want 2", columns, err)
+	}
+}
+
 // TestPlansOfBatches: the statements over arrays find each row by the primary key or by its place, also when their plan is
 // made for any arguments while the table is empty, and kept while it grows.
 func TestPlansOfBatches(t *testing.T) {
