@@ -15,6 +15,9 @@ func (s *statements) pipeline(ctx context.Context, pool Pool, requests []*reques
 	for _, r := range requests {
 		r.found, r.shared = false, false // an earlier run may have failed after its row, at the commit
 	}
+	if len(requests) == 0 {
+		return nil
+	}
 	joined := s.join(requests)
 	if len(joined) == 1 {
 		return joined[0].run(ctx, pool)

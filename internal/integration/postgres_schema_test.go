@@ -140,7 +140,7 @@ func TestPlans(t *testing.T) {
 		t.Skip("fills a table with a million rows")
 	}
 	t.Parallel()
-	server := Postgres(t)
+	server := NewPostgres(t, "fsync=off") // on which no other test's transaction keeps dead versions from being pruned
 	pool := server.Pool(t, 2)
 	schema := migrated(t, server, pool)
 	table := pgx.Identifier{schema, postgres.DefaultTable}.Sanitize()
