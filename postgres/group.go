@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync"
 
 	"go.aimon.at/idempotency/backend"
 )
@@ -44,11 +45,21 @@ func (s *statements) runShuffled(ctx context.Context, pool Pool, requests []*req
 }
 
 // runBatch runs requests in the order of their keys, in one transaction or, when the server refuses one of them, each in its
-// own, and returns the error of each.
+// own, and returns the error of each. Those whose key is in another batch under way are run alone afterwards: a batch
+// locks by kind and then by key, so two of them must not share keys.
 func (s *statements) runBatch(ctx context.Context, pool Pool, requests []*request) []error {
 	errs := make([]error, len(requests))
-	err := s.pipeline(ctx, pool, requests)
+	mine := s.keys.take(requests)
+	err := s.pipeline(ctx, pool, mine)
+	s.keys.giveBack(mine)
 	if err == nil {
+		for i, n := 0, 0; i < len(requests); i++ {
+			if n < len(mine) && requests[i] == mine[n] {
+				n++
+				continue
+			}
+			errs[i] = requests[i].run(ctx, pool)
+		}
 		return errs
 	}
 	if !refused(err) {
@@ -61,6 +72,35 @@ func (s *statements) runBatch(ctx context.Context, pool Pool, requests []*reques
 		errs[i] = r.run(ctx, pool)
 	}
 	return errs
+}
+
+// keysUnderWay are those of the batches of this process.
+type keysUnderWay struct {
+	mu   sync.Mutex
+	keys map[string]struct{}
+}
+
+// take marks the keys of requests, which are in their order, and returns those whose key no other batch has.
+func (k *keysUnderWay) take(requests []*request) (mine []*request) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, r := range requests {
+		_, taken := k.keys[r.key]
+		if taken && (len(mine) == 0 || mine[len(mine)-1].key != r.key) {
+			continue
+		}
+		k.keys[r.key] = struct{}{}
+		mine = append(mine, r)
+	}
+	return mine
+}
+
+func (k *keysUnderWay) giveBack(requests []*request) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, r := range requests {
+		delete(k.keys, r.key)
+	}
 }
 
 // Queued is the number of operations that wait for a trip. Together with UnderWay it is for monitoring: a queue that is long

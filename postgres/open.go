@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/url"
 	"strconv"
+	"strings"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -44,7 +45,7 @@ func openURL(ctx context.Context, u *url.URL) (idempotency.Store, error) {
 		}
 	}
 	sized := query.Has("pool_max_conns")
-	own.RawQuery = query.Encode()
+	own.RawQuery = strings.ReplaceAll(query.Encode(), "+", "%20") // pgx takes a plus for what it is
 	config, err := pgxpool.ParseConfig(own.String())
 	if err != nil {
 		return nil, invalid("the URL or one of its parameters") // pgx's error quotes it

@@ -80,6 +80,9 @@ func newConfig(opts []Option) (config, error) {
 		if len(n.name) < n.least || len(n.name) > n.most || !utf8.ValidString(n.name) || strings.ContainsRune(n.name, 0) {
 			return c, invalid("%s name of %d bytes, want %d to %d of UTF-8 without NUL", n.what, len(n.name), n.least, n.most)
 		}
+		if strings.Contains(n.name, "$migrate") {
+			return c, invalid("%s name: the migrations use $migrate as a quotation mark", n.what)
+		}
 	}
 	if err := backend.ValidateTTL(c.doneTTL); err != nil {
 		return c, invalid("done TTL: %w", err)

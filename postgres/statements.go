@@ -19,6 +19,8 @@ const columns = "e.key, e.session_id, e.fingerprint, e.status, e.holder_id, e.le
 type statements struct {
 	put, putMany, insert, insertMany, done, doneMany, held, touch, touchMany, reset, takeOver string
 	find, findMany, stale, list, sweep, sweepFlight, now, watch, lock                         string
+
+	keys *keysUnderWay
 }
 
 func newStatements(c *config) statements {
@@ -29,6 +31,7 @@ func newStatements(c *config) statements {
 		reset: read("reset"), takeOver: read("takeover"), find: read("find"), findMany: read("findmany"),
 		stale: read("stale"), list: read("list"), sweep: read("sweep"), sweepFlight: read("sweepflight"),
 		now: read("now"), watch: read("watch"), lock: read("lock"),
+		keys: &keysUnderWay{keys: map[string]struct{}{}},
 	}
 }
 

@@ -41,6 +41,7 @@ func TestOptionsAreChecked(t *testing.T) {
 		{"long table", "exec", WithTable(strings.Repeat("t", maxTableBytes)), true},
 		{"too long table", "exec", WithTable(strings.Repeat("t", maxTableBytes+1)), false},
 		{"no table", "exec", WithTable(""), false},
+		{"table that ends a quotation", "exec", WithTable("$migrate_sql$; DROP TABLE x"), false},
 		{"NUL in schema", "exec", WithSchema("a\x00"), false},
 		{"done TTL", "exec", WithDoneTTL(time.Microsecond), false},
 		{"batching", "exec", WithBatching(1, 0), false},

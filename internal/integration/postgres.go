@@ -158,7 +158,7 @@ func newPool(tb testing.TB, rawURL string, size int, parameters ...string) *pgxp
 		name, value, _ := strings.Cut(p, "=")
 		q.Set(name, value)
 	}
-	u.RawQuery = q.Encode()
+	u.RawQuery = strings.ReplaceAll(q.Encode(), "+", "%20") // pgx takes a plus for what it is
 	pool, err := pgxpool.New(context.Background(), u.String())
 	if err != nil {
 		tb.Fatal(err)

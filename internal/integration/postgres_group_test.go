@@ -136,6 +136,94 @@ func TestGroupCommitNeverDeadlocks(t *testing.T) {
 	}
 }
 
+// TestGroupCommitNeverDeadlocksMixed has batches of claims, heartbeats, completions and resets of the same few keys under way
+// at once, repeats by the same holder among them, which is what locks rows that another batch holds.
+func TestGroupCommitNeverDeadlocksMixed(t *testing.T) {
+	t.Parallel()
+	server := NewPostgres(t, "fsync=off")
+	pool := server.Pool(t, 8)
+	store := open(t, pool, migrated(t, server, pool), postgres.WithBatching(4, 256))
+	const keys, rounds, repeats = 24, 30, 4
+	ctx := t.Context()
+	for round := range rounds {
+		var wg sync.WaitGroup
+		for _, n := range rand.Perm(keys * repeats) {
+			wg.Go(func() {
+				key := fmt.Sprint("k", n%keys)
+				_, err := store.PutIfAbsent(ctx, key, claimOf("h"), time.Hour)
+				for range 3 {
+					if err == nil {
+						_, err = store.Touch(ctx, key, "h")
+					}
+				}
+				switch {
+				case err != nil:
+				case round%3 == 2:
+					_, err = store.CompareAndReset(ctx, key, "h", time.Time{})
+				default: // soon a dead row
+					_, err = store.MarkDone(ctx, key, "h", []byte(`1`), time.Millisecond)
+				}
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+	}
+	var deadlocks int
+	if err := pool.QueryRow(ctx, "SELECT sum(deadlocks) FROM pg_stat_database").Scan(&deadlocks); err != nil {
+		t.Fatal(err)
+	}
+	if deadlocks > 0 {
+		t.Errorf("%d deadlocks", deadlocks)
+	}
+}
+
+// TestBatchTouchesWatchedRows marks rows while their heartbeats come in batches: a row that another transaction changed in
+// that moment is no reason to tell the holder that its lease is lost.
+func TestBatchTouchesWatchedRows(t *testing.T) {
+	t.Parallel()
+	server := Postgres(t)
+	pool := server.Pool(t, 8)
+	schema := migrated(t, server, pool)
+	store := open(t, pool, schema, postgres.WithBatching(1, 256))
+	table := pgx.Identifier{schema, postgres.DefaultTable}.Sanitize()
+	const keys = 32
+	for n := range keys {
+		if _, err := store.PutIfAbsent(t.Context(), fmt.Sprint("k", n), claimOf("h"), time.Hour); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stop := make(chan struct{})
+	var others, wg sync.WaitGroup
+	others.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if _, err := pool.Exec(context.Background(), "UPDATE "+table+" SET watched = NOT watched WHERE key = $1", fmt.Sprint("k", rand.N(keys))); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	for n := range keys {
+		wg.Go(func() {
+			for range 50 {
+				if ok, err := store.Touch(t.Context(), fmt.Sprint("k", n), "h"); err != nil || !ok {
+					t.Errorf("touch of a held key: %v, %v", ok, err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	close(stop)
+	others.Wait()
+}
+
 // blocked returns a store whose only trip is held up on the key "gate" until release is called, so that whoever comes meanwhile
 // queues up for one batch.
 func blocked(t *testing.T, server *PostgresServer, schema string) (store *postgres.Store, release func()) {

@@ -72,6 +72,67 @@ func TestSchemaIsWhatMigrateMakes(t *testing.T) {
 	}
 }
 
+// TestCompression: large results are compressed with lz4 where the server can.
+func TestCompression(t *testing.T) {
+	t.Parallel()
+	server := Postgres(t)
+	pool := server.Pool(t, 1)
+	schema := migrated(t, server, pool)
+	var can bool
+	err := pool.QueryRow(t.Context(), "SELECT EXISTS (SELECT FROM pg_settings WHERE name = 'default_toast_compression' AND 'lz4' = ANY (enumvals))").Scan(&can)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !can {
+		t.Skip("this server was built without lz4, and the migration left the default")
+	}
+	var columns int
+	err = pool.QueryRow(t.Context(), "SELECT count(*) FROM pg_attribute WHERE attrelid = $1::regclass AND attcompression = 'l'",
+		pgx.Identifier{schema, postgres.DefaultTable}.Sanitize()).Scan(&columns)
+	if err != nil || columns != 2 {
+		t.Errorf("%d columns with lz4, %v, want 2", columns, err)
+	}
+}
+
+// TestPlansOfBatches: the statements over arrays find each row by the primary key or by its place, also when their plan is
+// made for any arguments while the table is empty, and kept while it grows.
+func TestPlansOfBatches(t *testing.T) {
+	t.Parallel()
+	server := Postgres(t)
+	pool := server.Pool(t, 2)
+	schema := migrated(t, server, pool)
+	table := pgx.Identifier{schema, postgres.DefaultTable}.Sanitize()
+	for _, rows := range []int{0, 50_000} {
+		_, err := pool.Exec(t.Context(), `INSERT INTO `+table+` (created_at, touched_at, expires_at, due_at, ttl, lease, attempt, status, key,
+				holder_id, fingerprint, session_id, result_blob)
+			SELECT now(), now(), now() + interval '1 day', now() + interval '1 day', '1 day', '30 s', 1, 2, 'done' || n, 'h', '', '', '1'
+			FROM generate_series(1, $1::int) AS n`, rows)
+		if err == nil && rows > 0 {
+			_, err = pool.Exec(t.Context(), "VACUUM ANALYZE "+table)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range []struct{ name, args, byPlace string }{
+			{"insertmany", "NULL, '{k}', '{1 h}', '{1 s}', '{h}', '{}', '{}'", ""},
+			{"putmany", "NULL, '{k}', '{1 h}', '{1 s}', '{h}', '{}', '{}', 'ch'", ""},
+			{"donemany", "NULL, '{k}', '{h}', '{1}', '{NULL}', '{1 h}', 'ch', 1", "Tid Scan"},
+			{"touchmany", "NULL, '{k}', '{h}', 1", "Tid Scan"},
+			{"findmany", "NULL, '{k}'", ""},
+		} {
+			text, err := postgres.Statement(c.name, postgres.WithSchema(schema))
+			if err != nil {
+				t.Fatal(err)
+			}
+			plan := explain(t, pool, "force_generic_plan", text, c.args)
+			byKey := c.name == "insertmany" || strings.Contains(plan, postgres.DefaultTable+"_pkey")
+			if strings.Contains(plan, "Seq Scan") || !byKey || !strings.Contains(plan, c.byPlace) {
+				t.Errorf("%s on %d rows:\n%s", c.name, rows, plan)
+			}
+		}
+	}
+}
+
 // TestPlans fills a table with a million rows and holds the statements to their indexes: one key by the primary key,
 // whatever its status; silent holders and expired rows by theirs; and heartbeats to heap-only tuples.
 func TestPlans(t *testing.T) {
@@ -79,7 +140,7 @@ func TestPlans(t *testing.T) {
 		t.Skip("fills a table with a million rows")
 	}
 	t.Parallel()
-	server := Postgres(t)
+	server := NewPostgres(t, "fsync=off") // on which no other test's transaction keeps dead versions from being pruned
 	pool := server.Pool(t, 2)
 	schema := migrated(t, server, pool)
 	table := pgx.Identifier{schema, postgres.DefaultTable}.Sanitize()
