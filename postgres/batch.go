@@ -99,7 +99,7 @@ func (s *Store) batch(ctx context.Context, items []*item) {
 	for i, it := range items {
 		requests[i] = it.request
 	}
-	for i, err := range s.sql.runBatch(ctx, s.pool, requests) {
+	for i, err := range s.sql.runTogether(ctx, s.pool, requests) {
 		it := items[i]
 		switch {
 		case err != nil && !refused(err):

@@ -21,85 +21,86 @@ func newGroup(pool Pool, sql *statements, maxTrips, maxBatch int) *backend.Coale
 		Size:  func(r *request) int { return r.size },
 		Alone: func(ctx context.Context, r *request) error { return r.run(ctx, pool) },
 		Together: func(ctx context.Context, requests []*request) []error {
-			return sql.runShuffled(ctx, pool, requests)
+			return sql.runTogether(ctx, pool, requests)
 		},
 	})
 }
 
-// runShuffled is runBatch of requests in any order.
-func (s *statements) runShuffled(ctx context.Context, pool Pool, requests []*request) []error {
-	order := make([]int, len(requests))
-	for i := range order {
-		order[i] = i
-	}
-	slices.SortStableFunc(order, func(a, b int) int { return strings.Compare(requests[a].key, requests[b].key) })
-	sorted := make([]*request, len(requests))
-	for i, n := range order {
-		sorted[i] = requests[n]
+// runTogether runs requests, in any order, in as few transactions as may be, and returns the error of each.
+func (s *statements) runTogether(ctx context.Context, pool Pool, requests []*request) []error {
+	sorted := slices.Clone(requests)
+	slices.SortStableFunc(sorted, func(a, b *request) int { return strings.Compare(a.key, b.key) })
+	for len(sorted) > 0 {
+		mine, others := s.keys.take(sorted)
+		if len(mine) == 0 {
+			runEach(ctx, pool, others)
+			break
+		}
+		s.runBatch(ctx, pool, mine)
+		s.keys.giveBack(mine)
+		sorted = others
 	}
 	errs := make([]error, len(requests))
-	for i, err := range s.runBatch(ctx, pool, sorted) {
-		errs[order[i]] = err
-	}
-	return errs
-}
-
-// runBatch runs requests in the order of their keys, in one transaction or, when the server refuses one of them, each in its
-// own, and returns the error of each. Those whose key is in another batch under way are run alone afterwards: a batch
-// locks by kind and then by key, so two of them must not share keys.
-func (s *statements) runBatch(ctx context.Context, pool Pool, requests []*request) []error {
-	errs := make([]error, len(requests))
-	mine := s.keys.take(requests)
-	err := s.pipeline(ctx, pool, mine)
-	s.keys.giveBack(mine)
-	if err == nil {
-		for i, n := 0, 0; i < len(requests); i++ {
-			if n < len(mine) && requests[i] == mine[n] {
-				n++
-				continue
-			}
-			errs[i] = requests[i].run(ctx, pool)
-		}
-		return errs
-	}
-	if !refused(err) {
-		for i := range errs {
-			errs[i] = err
-		}
-		return errs
-	}
 	for i, r := range requests {
-		errs[i] = r.run(ctx, pool)
+		errs[i] = r.err
 	}
 	return errs
 }
 
-// keysUnderWay are those of the batches of this process.
+// runBatch runs requests, in the order of their keys, in one transaction or, when the server refuses one of them, each in its
+// own.
+func (s *statements) runBatch(ctx context.Context, pool Pool, requests []*request) {
+	err := s.pipeline(ctx, pool, requests)
+	if refused(err) {
+		runEach(ctx, pool, requests)
+		return
+	}
+	for _, r := range requests {
+		r.err = err
+	}
+}
+
+func runEach(ctx context.Context, pool Pool, requests []*request) {
+	for _, r := range requests {
+		r.err = r.run(ctx, pool)
+	}
+}
+
+// keysUnderWay are those that the batches of this process may lock. A batch locks by kind and then by key, so two of them
+// could wait for each other if they shared keys.
 type keysUnderWay struct {
 	mu   sync.Mutex
 	keys map[string]struct{}
 }
 
-// take marks the keys of requests, which are in their order, and returns those whose key no other batch has.
-func (k *keysUnderWay) take(requests []*request) (mine []*request) {
+// take marks the keys of requests, which are in their order. mine are those that only read and those whose key no other
+// batch has.
+func (k *keysUnderWay) take(requests []*request) (mine, others []*request) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	own, owns := "", false // the last key that was marked here
 	for _, r := range requests {
-		_, taken := k.keys[r.key]
-		if taken && (len(mine) == 0 || mine[len(mine)-1].key != r.key) {
+		if r.kind == findKind {
+			mine = append(mine, r)
 			continue
 		}
-		k.keys[r.key] = struct{}{}
+		if _, taken := k.keys[r.key]; taken && !(owns && own == r.key) {
+			others = append(others, r)
+			continue
+		}
+		k.keys[r.key], own, owns = struct{}{}, r.key, true
 		mine = append(mine, r)
 	}
-	return mine
+	return mine, others
 }
 
 func (k *keysUnderWay) giveBack(requests []*request) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for _, r := range requests {
-		delete(k.keys, r.key)
+		if r.kind != findKind {
+			delete(k.keys, r.key)
+		}
 	}
 }
 

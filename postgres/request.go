@@ -18,9 +18,10 @@ type request struct {
 	args []any
 	scan func(rows pgx.Rows) error // reads a row; nil: it is enough to know that there was one
 
-	kind   kind // how it can share a statement with others
-	shared bool // it did
-	found  bool // there was a row
+	kind   kind  // how it can share a statement with others
+	shared bool  // it did
+	found  bool  // there was a row
+	err    error // of a run with others
 }
 
 func (r *request) read(rows pgx.Rows) error {
