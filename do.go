@@ -98,8 +98,8 @@ func (c *Claim) unknown(err error) bool {
 }
 
 // Panicked ends the claim of work that panicked or called runtime.Goexit: under [Rerun] it is released, under [Hold] and
-// [Recover] left to the policy, for nobody can tell what became of the effect. It is to be called in a deferred function,
-// and does not recover: the panic goes on.
+// [Recover] left to the policy, for nobody can tell what became of the effect. It is for a defer
+// statement: it does nothing to a claim that has been ended, and does not recover, so the panic goes on.
 func (c *Claim) Panicked() {
 	if c.call.policy.keeps {
 		c.Abandon()

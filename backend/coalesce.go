@@ -41,6 +41,7 @@ type Coalescer[T any] struct {
 	trips int // under way
 	under int // items under way
 	load  int // about how many items there are at a time, under way or waiting
+	pace  pace
 	queue []*member[T]
 }
 
@@ -57,6 +58,7 @@ type member[T any] struct {
 // the way of others.
 type trip struct {
 	cancel context.CancelFunc // nil for one that is Alone
+	start  time.Time
 	items  int
 	left   int // callers that still wait
 	over   bool
@@ -64,7 +66,7 @@ type trip struct {
 
 // NewCoalescer returns a coalescer that sends as t says.
 func NewCoalescer[T any](t Trips[T]) *Coalescer[T] {
-	return &Coalescer[T]{Trips: t}
+	return &Coalescer[T]{Trips: t, pace: newPace(t.Most)}
 }
 
 // Do sends item, alone or in a trip with those of others, and returns its error. An item whose Do ended with its context may
@@ -113,18 +115,12 @@ func (c *Coalescer[T]) wait(m *member[T]) error {
 	}
 }
 
-// allowed is how many trips may be under way. Few callers fare best with a connection each, many with large batches: from
-// two items per trip on, every doubling halves the trips, down to two.
-func (c *Coalescer[T]) allowed() int {
-	trips := c.Most
-	for n := max(c.load, c.under+len(c.queue)); n > 2*c.Most && trips > 2; n /= 2 {
-		trips /= 2
-	}
-	return trips
-}
+// allowed is how many trips may be under way.
+func (c *Coalescer[T]) allowed() int { return c.pace.allowed(max(c.load, c.under+len(c.queue))) }
 
 // depart, end and start are called under the lock.
 func (c *Coalescer[T]) depart(t *trip) {
+	t.start = time.Now()
 	c.trips++
 	c.under += t.items
 }
@@ -144,6 +140,7 @@ func (c *Coalescer[T]) end(t *trip) {
 		return
 	}
 	t.over = true
+	c.pace.note(time.Since(t.start))
 	// The callers of a trip that has ended are about to come back, so the load is what was at hand before it ended. It
 	// rises at once and fades slowly.
 	c.load = max(c.load-(c.load+loadFades-1)/loadFades, c.under+len(c.queue))

@@ -218,32 +218,34 @@ func TestCoalescerDetach(t *testing.T) {
 	})
 }
 
-// TestCoalescerFewTrips: of many callers few trips are made, of few callers each has its own.
-func TestCoalescerFewTrips(t *testing.T) {
+// TestCoalescerShares: of many callers most share a trip, and each item is sent once; of few callers each has its own.
+func TestCoalescerShares(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		const callers, rounds = 64, 20
-		w := new(wire)
-		c := newCoalescer(w, func(t *backend.Trips[int]) { t.Most, t.Items = 8, callers })
-		var wg sync.WaitGroup
-		for i := range callers {
-			wg.Go(func() {
-				for range rounds {
-					_ = c.Do(t.Context(), 2*i)
-				}
-			})
-		}
-		wg.Wait()
-		items, largest := 0, 0
-		for _, trip := range w.trips {
-			items += len(trip)
-			largest = max(largest, len(trip))
-		}
-		if items != callers*rounds {
-			t.Errorf("%d items were sent, want %d", items, callers*rounds)
-		}
-		if largest < callers/4 {
-			t.Errorf("the largest of %d trips has %d items", len(w.trips), largest)
-		}
-	})
+	for _, c := range []struct{ callers, least int }{{64, 8}, {3, 1}} {
+		synctest.Test(t, func(t *testing.T) {
+			const rounds = 20
+			w := new(wire)
+			co := newCoalescer(w, func(t *backend.Trips[int]) { t.Most, t.Items = 8, c.callers })
+			var wg sync.WaitGroup
+			for i := range c.callers {
+				wg.Go(func() {
+					for range rounds {
+						_ = co.Do(t.Context(), 2*i)
+					}
+				})
+			}
+			wg.Wait()
+			items, largest := 0, 0
+			for _, trip := range w.trips {
+				items += len(trip)
+				largest = max(largest, len(trip))
+			}
+			if items != c.callers*rounds {
+				t.Errorf("%d items were sent, want %d", items, c.callers*rounds)
+			}
+			if largest < c.least || c.least == 1 && largest > 1 {
+				t.Errorf("%d callers: the largest of %d trips has %d items", c.callers, len(w.trips), largest)
+			}
+		})
+	}
 }

@@ -12,7 +12,7 @@ import (
 // readBody reads the whole body, of at most limit bytes, before anything is claimed: a slow client holds no key, and none is
 // claimed for a request that is not all there. wait bounds the reading if it is not 0.
 //
-// What is refused after a part was read ends the connection: the rest of the body is nobody's.
+// A deadline that has passed stays, so that the server does not wait for the rest either, and closes the connection.
 func readBody(w http.ResponseWriter, r *http.Request, limit int64, wait time.Duration) ([]byte, *Problem) {
 	if r.Body == nil || r.Body == http.NoBody {
 		return nil, nil
@@ -25,13 +25,9 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64, wait time.Dur
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(wait))
 	}
 	body, err := readAll(r.Body, r.ContentLength, limit)
-	if err == nil {
-		if wait > 0 { // else it would end the request later on
-			_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
-		}
+	if err == nil { // and net/http forgets the deadline with the end of the body
 		return body, nil
 	}
-	w.Header().Set("Connection", "close")
 	kind := BodyUnreadable
 	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) || errors.Is(err, errTooLarge) {
 		kind = BodyTooLarge

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/textproto"
 	"slices"
 	"strings"
 )
@@ -155,19 +156,28 @@ func isToken(s string) bool {
 // oneLine is value as one line: as net/http sends it, line breaks are spaces and there is none around it, and so is
 // every other control character that no field may have.
 func oneLine(value string) string {
-	if strings.ContainsFunc(value, isControl) {
+	if hasControl(value) {
 		line := []byte(value)
 		for i, c := range line {
-			if isControl(rune(c)) {
+			if isControl(c) {
 				line[i] = ' '
 			}
 		}
 		value = string(line)
 	}
-	return strings.Trim(value, " \t")
+	return textproto.TrimString(value)
 }
 
-func isControl(c rune) bool { return c < ' ' && c != '\t' || c == 0x7f }
+func hasControl(s string) bool {
+	for i := range len(s) {
+		if isControl(s[i]) {
+			return true
+		}
+	}
+	return false
+}
+
+func isControl(c byte) bool { return c < ' ' && c != '\t' || c == 0x7f }
 
 var errBadField = errors.New("a header field that cannot be sent")
 
@@ -178,7 +188,7 @@ func checkField(f field) error {
 		return errBadField
 	}
 	for _, v := range f.values {
-		if strings.ContainsFunc(v, isControl) {
+		if hasControl(v) {
 			return errBadField
 		}
 	}

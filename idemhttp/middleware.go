@@ -1,7 +1,6 @@
 package idemhttp
 
 import (
-	"encoding/json"
 	"errors"
 	"net/http"
 	"slices"
@@ -174,23 +173,15 @@ func malformed(why error) *Problem {
 // run has the handler work under the claim, records its response and then sends it, so that a client that has seen the end
 // of a response will see it again.
 func (g *guard) run(w http.ResponseWriter, r *http.Request, req request, claim *idempotency.Claim) {
-	returned := false
-	defer func() {
-		if !returned { // a panic, which goes on and has the server abort the connection
-			claim.Panicked()
-		}
-	}()
+	defer claim.Panicked() // does nothing unless there is a panic, which goes on
 	rec := newRecorder(w, r, claim, g.maxResponse)
 	g.tellRetention(w)
 	g.next.ServeHTTP(rec, req.restore(r.WithContext(claim.Context())))
 	rec.finish()
-	outcome, doc := g.outcome(rec.status), g.document(req.key, rec)
-	returned = true
-
-	switch err := settle(claim, outcome, doc); {
+	switch err := g.settle(claim, rec); {
 	case err == nil || rec.streaming():
 	case errors.Is(err, idempotency.ErrLeaseLost) || g.recordedOnly:
-		// Another request has the key: what that one comes to is what counts.
+		// Whoever has the key now, or gets it, comes to what counts.
 		rec.discard()
 		g.refuse(w, r, newProblem(Interrupted, err))
 		return
@@ -204,10 +195,10 @@ func (g *guard) run(w http.ResponseWriter, r *http.Request, req request, claim *
 var errReleased = errors.New("idemhttp: released")
 
 // settle ends the claim; the error is that of recording. What else fails is logged by the manager and ends with the lease.
-func settle(claim *idempotency.Claim, outcome Outcome, doc json.RawMessage) error {
-	switch outcome {
+func (g *guard) settle(claim *idempotency.Claim, rec *recorder) error {
+	switch g.outcome(rec.status) {
 	case Record:
-		return claim.Complete(doc)
+		return claim.Complete(g.document(claim.Entry().Key, rec))
 	case Abandon:
 		claim.Abandon()
 	default:

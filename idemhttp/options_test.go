@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -90,6 +91,36 @@ func TestProblemsAreExplained(t *testing.T) {
 	}
 	if got := len(regexp.MustCompile(`(?m)^## `).FindAll(page, -1)); got != len(kinds) {
 		t.Errorf("docs/problems.md explains %d problems of %d", got, len(kinds))
+	}
+}
+
+// The lists of docs/http.md name tests that there are.
+func TestListedTestsExist(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../docs/http.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob("*_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var source strings.Builder
+	for _, name := range files {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		source.Write(text)
+	}
+	listed := regexp.MustCompile("`((?:Test|Fuzz)[A-Za-z0-9]+)`").FindAllStringSubmatch(string(page), -1)
+	if len(listed) < 30 {
+		t.Errorf("%d tests are listed", len(listed))
+	}
+	for _, m := range listed {
+		if !strings.Contains(source.String(), "\nfunc "+m[1]+"(") {
+			t.Errorf("there is no %s", m[1])
+		}
 	}
 }
 

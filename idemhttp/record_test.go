@@ -110,7 +110,7 @@ var notResponses = []string{
 	`["idemhttp/1",200,{},{"base64":"AA==","a":"b"}]`, `["idemhttp/1",200,{},{"omitted":""}]`, `["idemhttp/1",200,{"A":["b"]},{"omitted":"x"}]`,
 	`["idemhttp/1",200,{},"\ud800"]`, `["idemhttp/1",200,{},"\ud800\u0041"]`, `["idemhttp/1",200,{},"\udc00\ud800"]`, `["idemhttp/1",200,{},"\x"]`,
 	`["idemhttp/1",200,{},"\u12"]`, `["idemhttp/1",200,{},"\"]`, `["idemhttp/1",200,{"A":[{"omitted":"x"}]},"x"]`,
-	"[\"idemhttp/1\",200,{},\"\xff\"]",
+	"[\"idemhttp/1\",200,{},\"\xff\"]", "[\"idemhttp/1\",200,{},\"\x1f\"]", "[\"idemhttp/1\",200,{},\"\n\\n\"]",
 }
 
 func TestDocumentsThatAreNoResponse(t *testing.T) {

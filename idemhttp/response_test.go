@@ -89,7 +89,11 @@ func TestHijack(t *testing.T) {
 	if got := text(t, ask(t, s, "x")); got != "raw" {
 		t.Errorf("got %q", got)
 	}
-	wantProblem(t, ask(t, s, "x"), http.StatusGone, idemhttp.ResponseUnavailable)
+	again := ask(t, s, "x")
+	wantProblem(t, again, http.StatusGone, idemhttp.ResponseUnavailable)
+	if got := text(t, again); strings.Contains(got, "originalStatus") {
+		t.Errorf("a status that nobody knows is in %s", got)
+	}
 	runs.want(t, 1)
 }
 

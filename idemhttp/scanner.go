@@ -79,7 +79,7 @@ func (s *scanner) text() []byte {
 	}
 	if bytes.IndexByte(rest[:end], '\\') < 0 {
 		s.i += end + 1
-		return s.checked(rest[:end:end])
+		return s.checked(rest[:end:end], rest[:end])
 	}
 	out := make([]byte, 0, len(rest)) // no more than a body's length too much
 	for {
@@ -90,8 +90,9 @@ func (s *scanner) text() []byte {
 		}
 		out = append(out, rest[:n]...)
 		if rest[n] == '"' {
-			s.i = len(s.doc) - len(rest) + n + 1
-			return s.checked(out)
+			raw := s.doc[s.i : len(s.doc)-len(rest)+n]
+			s.i += len(raw) + 1
+			return s.checked(out, raw)
 		}
 		var ok bool
 		if out, rest, ok = unescape(out, rest[n+1:]); !ok {
@@ -120,9 +121,9 @@ func (s *scanner) value(kinds ...string) (kind string, v []byte) {
 	return kind, v
 }
 
-// checked is text, or nothing where it is not UTF-8.
-func (s *scanner) checked(text []byte) []byte {
-	if !utf8.Valid(text) {
+// checked is text, or nothing where it is not UTF-8 or where raw, which it was read from, has control characters unescaped.
+func (s *scanner) checked(text, raw []byte) []byte {
+	if !utf8.Valid(text) || slices.ContainsFunc(raw, func(c byte) bool { return c < ' ' }) {
 		s.bad = true
 		return nil
 	}

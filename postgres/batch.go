@@ -99,12 +99,12 @@ func (s *Store) batch(ctx context.Context, items []*item) {
 	for i, it := range items {
 		requests[i] = it.request
 	}
-	for i, err := range runBatch(ctx, s.pool, requests) {
+	for i, err := range s.sql.runBatch(ctx, s.pool, requests) {
 		it := items[i]
 		switch {
 		case err != nil && !refused(err):
 			it.result.Err = fail(ctx, it.name(), err)
-		case err != nil || !it.request.found && it.op.Kind != idempotency.OpTouch:
+		case err != nil || !it.request.found && (it.request.shared || it.op.Kind != idempotency.OpTouch):
 			*it.result = s.single(ctx, it.op)
 		default:
 			it.take()

@@ -14,19 +14,19 @@ const maxBatchBytes = 4 << 20
 // newGroup returns the group commit of a store. A batch of it is a pipeline of the callers' statements in one implicit
 // transaction, hence one commit. They are in the order of their keys, so that batches cannot deadlock with each other,
 // and when the server refuses one of them, all are rolled back and each is run alone. So a bad one fails alone.
-func newGroup(pool Pool, maxTrips, maxBatch int) *backend.Coalescer[*request] {
+func newGroup(pool Pool, sql *statements, maxTrips, maxBatch int) *backend.Coalescer[*request] {
 	return backend.NewCoalescer(backend.Trips[*request]{
 		Most: maxTrips, Items: maxBatch, Bytes: maxBatchBytes,
 		Size:  func(r *request) int { return r.size },
 		Alone: func(ctx context.Context, r *request) error { return r.run(ctx, pool) },
 		Together: func(ctx context.Context, requests []*request) []error {
-			return runShuffled(ctx, pool, requests)
+			return sql.runShuffled(ctx, pool, requests)
 		},
 	})
 }
 
 // runShuffled is runBatch of requests in any order.
-func runShuffled(ctx context.Context, pool Pool, requests []*request) []error {
+func (s *statements) runShuffled(ctx context.Context, pool Pool, requests []*request) []error {
 	order := make([]int, len(requests))
 	for i := range order {
 		order[i] = i
@@ -37,7 +37,7 @@ func runShuffled(ctx context.Context, pool Pool, requests []*request) []error {
 		sorted[i] = requests[n]
 	}
 	errs := make([]error, len(requests))
-	for i, err := range runBatch(ctx, pool, sorted) {
+	for i, err := range s.runBatch(ctx, pool, sorted) {
 		errs[order[i]] = err
 	}
 	return errs
@@ -45,9 +45,9 @@ func runShuffled(ctx context.Context, pool Pool, requests []*request) []error {
 
 // runBatch runs requests in the order of their keys, in one transaction or, when the server refuses one of them, each in its
 // own, and returns the error of each.
-func runBatch(ctx context.Context, pool Pool, requests []*request) []error {
+func (s *statements) runBatch(ctx context.Context, pool Pool, requests []*request) []error {
 	errs := make([]error, len(requests))
-	err := pipeline(ctx, pool, requests)
+	err := s.pipeline(ctx, pool, requests)
 	if err == nil {
 		return errs
 	}

@@ -66,11 +66,11 @@ func New(pool Pool, opts ...Option) (*Store, error) {
 		}
 	}
 	s := &Store{pool: pool, cfg: cfg}
-	s.group = newGroup(pool, cfg.maxTrips, cfg.maxBatch)
 	s.ops = ops{
 		sql: newStatements(&cfg), doneTTL: cfg.doneTTL, rawFrom: cfg.rawFrom, channel: cfg.channel(), guess: newGuess(),
 		run: s.runOne, closed: s.shut.Load,
 	}
+	s.group = newGroup(pool, &s.sql, cfg.maxTrips, cfg.maxBatch)
 	if cfg.clock != nil {
 		s.clock = backend.Clock(cfg.clock)
 	}

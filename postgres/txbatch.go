@@ -75,16 +75,27 @@ func (s *TxStore) Batch(ctx context.Context, list []idempotency.Op) []idempotenc
 	for i, it := range items {
 		requests[i] = it.request
 	}
-	err := pipeline(ctx, s.tx, requests)
+	err := send(ctx, s.tx, s.inOrder(requests))
 	for _, it := range items {
 		switch {
 		case err != nil:
 			it.result.Err = fail(ctx, it.name(), err)
-		case !it.request.found && it.op.Kind != idempotency.OpTouch:
+		case !it.request.found && (it.request.shared || it.op.Kind != idempotency.OpTouch):
 			*it.result = s.single(ctx, it.op) // it waited for another transaction, and sees now what that left
 		default:
 			it.take()
 		}
 	}
 	return results
+}
+
+// inOrder lets requests share a statement only where that changes nothing in their order, by which keys are locked and
+// operations on one key are applied: where all are of one kind and no two of one key.
+func (s *TxStore) inOrder(requests []*request) []*request {
+	for i, r := range requests[min(1, len(requests)):] {
+		if r.kind != requests[0].kind || r.key == requests[i].key {
+			return requests
+		}
+	}
+	return s.sql.join(requests)
 }

@@ -10,11 +10,12 @@ import (
 	"go.aimon.at/idempotency/backend"
 )
 
-// maxBatchBytes of results go into one pipeline, unless a single one is larger.
+// maxBatchBytes of results go into one trip, unless a single one is larger.
 const maxBatchBytes = 4 << 20
 
-// newGroup returns what coalesces concurrent commands into pipelines. A crowd shares the system calls, which are most of what
-// a command costs. The client may hear of the end of a context late, or not at all.
+// newGroup returns what coalesces concurrent operations into calls that share a trip. A crowd shares the system calls, which
+// are most of what an operation costs, and the start of a script. The client may hear of the end of a context late, or not
+// at all.
 func (s *Store) newGroup() *backend.Coalescer[*request] {
 	return backend.NewCoalescer(backend.Trips[*request]{
 		Most: s.cfg.maxTrips, Items: s.cfg.maxBatch, Bytes: maxBatchBytes,
@@ -24,81 +25,87 @@ func (s *Store) newGroup() *backend.Coalescer[*request] {
 }
 
 // send runs r by itself.
-func (s *Store) send(ctx context.Context, r *request) error {
-	if s.cfg.minReplicas > 0 && r.writes {
-		return s.sendAll(ctx, []*request{r})[0]
-	}
-	cmd := r.call(ctx, false)
-	err := s.client.Process(ctx, cmd)
-	if noScript(err) {
-		cmd = r.call(ctx, true)
-		err = s.client.Process(ctx, cmd)
-	}
-	r.answer = cmd.Val()
+func (s *Store) send(ctx context.Context, r *request) (err error) {
+	c := &call{requests: []*request{r}}
+	s.trip(ctx, []*call{c})
+	c.take(func(_ *request, e error) { err = e })
 	return err
 }
 
-// sendAll runs requests in one pipeline, on a cluster one for each of its servers, and returns the error of each.
+// sendAll runs requests in one trip, on a cluster in one for each of its servers, and returns the error of each.
 func (s *Store) sendAll(ctx context.Context, requests []*request) []error {
 	errs := make([]error, len(requests))
-	again := s.pipeline(ctx, requests, errs, false)
-	if len(again) > 0 {
-		// A server that has forgotten its scripts, or a new one, is told the text once.
-		part, partErrs := make([]*request, len(again)), make([]error, len(again))
-		for i, n := range again {
-			part[i] = requests[n]
-		}
-		s.pipeline(ctx, part, partErrs, true)
-		for i, n := range again {
-			errs[n] = partErrs[i]
+	for i, r := range requests {
+		r.place = i
+	}
+	all := calls(requests)
+	s.trip(ctx, all)
+	for _, c := range all {
+		c.take(func(r *request, err error) { errs[r.place] = err })
+	}
+	for i, r := range requests {
+		if errs[i] == nil && r.code == answerAgain {
+			errs[i] = s.send(ctx, r)
 		}
 	}
 	return errs
 }
 
-// pipeline sends requests and returns which of them the server did not know the script of.
-func (s *Store) pipeline(ctx context.Context, requests []*request, errs []error, whole bool) (unknown []int) {
-	fill := func(err error) {
-		for i := range errs {
-			errs[i] = err
+// trip sends calls together.
+func (s *Store) trip(ctx context.Context, all []*call) {
+	s.pipeline(ctx, all, false)
+	var again []*call
+	for _, c := range all {
+		if c.err != nil && goredis.HasErrorPrefix(c.err, "NOSCRIPT") {
+			again = append(again, c)
 		}
 	}
-	writes := s.cfg.minReplicas > 0 && slices.ContainsFunc(requests, func(r *request) bool { return r.writes })
+	if len(again) > 0 {
+		// A server that has forgotten its scripts, or a new one, is told the text.
+		s.pipeline(ctx, again, true)
+	}
+}
+
+// pipeline sends calls together, and sets the error of each.
+func (s *Store) pipeline(ctx context.Context, all []*call, whole bool) {
+	replicate := s.cfg.minReplicas > 0 && slices.ContainsFunc(all, func(c *call) bool {
+		return slices.ContainsFunc(c.requests, func(r *request) bool { return r.writes })
+	})
+	if len(all) == 1 && !replicate {
+		if s.glance(ctx, all[0]) {
+			return
+		}
+		s.prepare(ctx, all[0], whole)
+		all[0].err = s.client.Process(ctx, all[0].command)
+		return
+	}
+	shard := all[0].requests[0].shard
 	var client pipeliner = s.client
-	if writes && s.cluster != nil {
+	if replicate && s.cluster != nil {
 		// A group of a cluster is one shard's, so all go to one server, and that one is to wait for its replicas.
-		master, err := s.cluster.MasterForKey(ctx, s.names.indexes[requests[0].shard])
+		master, err := s.cluster.MasterForKey(ctx, s.names.shards[shard].base)
 		if err != nil {
-			fill(backend.NotApplied(err))
-			return nil
+			for _, c := range all {
+				c.err = backend.NotApplied(err)
+			}
+			return
 		}
 		client = master
 	}
 	pipe := client.Pipeline()
-	told := map[*script]bool{}
-	cmds := make([]command, len(requests))
-	for i, r := range requests {
-		// On one server an EVAL makes the script known to the EVALSHAs behind it.
-		cmds[i] = r.call(ctx, whole && (s.cluster != nil || !told[r.script]))
-		told[r.script] = true
-		_ = pipe.Process(ctx, cmds[i])
+	for _, c := range all {
+		s.prepare(ctx, c, whole)
+		_ = pipe.Process(ctx, c.command)
 	}
 	wait := func() error { return nil }
-	if writes {
-		wait = s.replicated(ctx, pipe, requests[0].shard)
+	if replicate {
+		wait = s.replicated(ctx, pipe, shard)
 	}
 	_, _ = pipe.Exec(ctx) // each command has its own error
-	replicas := wait()
-	for i, r := range requests {
-		errs[i], r.answer = cmds[i].Err(), cmds[i].Val()
-		switch {
-		case noScript(errs[i]):
-			unknown = append(unknown, i)
-		case errs[i] == nil && replicas != nil && r.stored():
-			errs[i] = replicas
-		}
+	short := wait()
+	for _, c := range all {
+		c.short, c.err = short, c.command.Err()
 	}
-	return unknown
 }
 
 type pipeliner interface{ Pipeline() goredis.Pipeliner }
@@ -107,7 +114,7 @@ type pipeliner interface{ Pipeline() goredis.Pipeliner }
 // own connection, and the repeat of a claim whose reply was lost writes nothing; the small write in front of it makes it
 // speak of all that was written before.
 func (s *Store) replicated(ctx context.Context, pipe goredis.Pipeliner, shard int) func() error {
-	mark := command{goredis.NewStringCmd(ctx, "set", s.names.indexes[shard]+"\x00replicas", "", "px", 60_000)}
+	mark := command{goredis.NewStringCmd(ctx, "set", s.names.shards[shard].base+"\x00replicas", "", "px", 60_000)}
 	_ = pipe.Process(ctx, mark)
 	acks := goredis.NewIntCmd(ctx, "wait", s.cfg.minReplicas, s.cfg.replicaWait.Milliseconds())
 	_ = pipe.Process(ctx, acks)
@@ -121,5 +128,3 @@ func (s *Store) replicated(ctx context.Context, pipe goredis.Pipeliner, shard in
 		return nil
 	}
 }
-
-func noScript(err error) bool { return err != nil && goredis.HasErrorPrefix(err, "NOSCRIPT") }

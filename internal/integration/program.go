@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -171,14 +172,22 @@ func unprivileged() (*owner, error) {
 	return nil, fmt.Errorf("%w: no unprivileged user to run it as", errMissing)
 }
 
-// freeAddress returns a loopback address that nobody listened on a moment ago.
+// handed has the ports that freeAddress has returned: until its server listens, a port looks free.
+var handed sync.Map
+
+// freeAddress returns a loopback address that nobody listened on a moment ago, and never the same one twice.
 func freeAddress() (addr string, port int, err error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", 0, err
+	for {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return "", 0, err
+		}
+		addr, port = l.Addr().String(), l.Addr().(*net.TCPAddr).Port
+		_ = l.Close()
+		if _, taken := handed.LoadOrStore(port, true); !taken {
+			return addr, port, nil
+		}
 	}
-	defer l.Close()
-	return l.Addr().String(), l.Addr().(*net.TCPAddr).Port, nil
 }
 
 // dirPrefix begins the name of every temporary directory; the ID of the test process follows.

@@ -91,12 +91,28 @@ func localRedis(settings []string) (instance, error) {
 		return nil, err
 	}
 	p.argv = append([]string{path, "--dir", p.dir}, redisFlags(port, settings)...)
-	p.ping, p.fast, p.instant = pingRedis(p.addr), syscall.SIGKILL, syscall.SIGKILL // nobody asks for its data again
+	p.ping = p.isRedis
+	p.fast, p.instant = syscall.SIGKILL, syscall.SIGKILL // nobody asks for its data again
 	if err := p.start(); err != nil {
 		_ = os.RemoveAll(p.dir)
 		return nil, err
 	}
 	return p, nil
+}
+
+// isRedis pings the server and makes sure that it is this one: another test may have taken its port before it could. A server
+// that does not say who it is is believed.
+func (p *program) isRedis(ctx context.Context) error {
+	if err := pingRedis(p.addr)(ctx); err != nil {
+		return err
+	}
+	client := goredis.NewClient(&goredis.Options{Addr: p.addr, MaxRetries: -1, DialerRetries: 1})
+	defer client.Close()
+	info, err := client.Info(ctx, "server").Result()
+	if err == nil && !strings.Contains(info, fmt.Sprintf("process_id:%d\r", p.proc.cmd.Process.Pid)) {
+		return errors.New("another server has taken its port")
+	}
+	return nil
 }
 
 // Client returns a client of the server, closed at the end of the test.
