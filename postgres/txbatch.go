@@ -22,7 +22,8 @@ var (
 )
 
 // Batch implements idempotency.Batcher: all operations go in one trip and are committed, or not, with the transaction. Their
-// order is that of the keys, so that two batches don't deadlock, and on one key that in which they were given.
+// order is that of the keys, so that two batches don't deadlock, and on one key that in which they were given; a completion
+// or a touch that shares its key with other operations, and these, take a trip each.
 //
 // It is what a consumer of messages needs that has its effects in the same database. Nobody sees the transaction before it
 // is committed, so nothing need be claimed first and completed later: record each key as Done at once, and have the
@@ -49,8 +50,19 @@ var (
 // same messages in a new transaction settle it.
 func (s *TxStore) Batch(ctx context.Context, list []idempotency.Op) []idempotency.OpResult {
 	results := make([]idempotency.OpResult, len(list))
+	uses, claims := make(map[string]int, len(list)), make(map[string]int, len(list))
+	for i := range list {
+		uses[list[i].Key]++
+		if list[i].Kind == idempotency.OpPut {
+			claims[list[i].Key]++
+		}
+	}
 	items := make([]*item, 0, len(list))
 	for i := range list {
+		if n := uses[list[i].Key]; n > 1 && claims[list[i].Key] < n {
+			results[i] = s.single(ctx, &list[i])
+			continue
+		}
 		it := &item{op: &list[i], result: &results[i]}
 		if err := s.start(ctx, s.prepare(it)); err != nil {
 			it.result.Err = fail(ctx, it.name(), err)

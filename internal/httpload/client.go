@@ -3,12 +3,13 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/fnv"
 	"io"
-	"math/rand/v2"
+	mathrand "math/rand/v2"
 	"net"
 	"net/http"
 	"strconv"
@@ -26,6 +27,7 @@ type client struct {
 	http   *http.Client
 	once   *http.Client // for who hangs up: net/http tells its error to the next request on the connection, now and then
 	seed   uint64
+	round  string // in all keys: the store may have seen others, of the same seed too
 	ledger *ledger
 	report *report
 }
@@ -44,7 +46,7 @@ func newClient(url string, clients int) *client {
 			},
 		}}
 	}
-	return &client{url: url, http: transport(true), once: transport(false)}
+	return &client{url: url, round: rand.Text(), http: transport(true), once: transport(false)}
 }
 
 // operate sends all requests of an operation, until it is settled.
@@ -80,7 +82,7 @@ func (c *client) operate(ctx context.Context, op int) {
 }
 
 // settle asks until there is an answer.
-func (c *client) settle(ctx context.Context, op int, r *rand.Rand) {
+func (c *client) settle(ctx context.Context, op int, r *mathrand.Rand) {
 	began := time.Now()
 	for pause := time.Millisecond; ctx.Err() == nil && c.ledger.accounts[op].answer.Load() == 0; pause = min(2*pause, 100*time.Millisecond) {
 		if time.Since(began) > patience {
@@ -99,7 +101,7 @@ const patience = 2 * idempotency.DefaultLease
 
 // ask sends the request of an operation and holds the answer against the ledger. It reports whether there was a whole
 // answer.
-func (c *client) ask(ctx context.Context, op int, h hangUp, r *rand.Rand) bool {
+func (c *client) ask(ctx context.Context, op int, h hangUp, r *mathrand.Rand) bool {
 	a, p := &c.ledger.accounts[op], planOf(c.seed, op)
 	answered := a.answer.Load() != 0 // before it was sent
 	got, err := c.send(ctx, order{op, op}, h, r)
@@ -145,7 +147,7 @@ func (c *client) ask(ctx context.Context, op int, h hangUp, r *rand.Rand) bool {
 }
 
 // change sends another payload under the key of an operation that is at work or done.
-func (c *client) change(ctx context.Context, op int, r *rand.Rand) {
+func (c *client) change(ctx context.Context, op int, r *mathrand.Rand) {
 	got, err := c.send(ctx, order{op, -1 - r.IntN(1000)}, stays, r)
 	switch {
 	case ctx.Err() != nil:
@@ -173,7 +175,7 @@ func (a *answer) digest() uint64 {
 
 var errCut = errors.New("the rest of the body is not sent")
 
-func (c *client) send(ctx context.Context, o order, h hangUp, r *rand.Rand) (got answer, err error) {
+func (c *client) send(ctx context.Context, o order, h hangUp, r *mathrand.Rand) (got answer, err error) {
 	c.report.requests.Add(1)
 	body, _ := json.Marshal(o)
 	var reader io.Reader = bytes.NewReader(body)
@@ -192,7 +194,7 @@ func (c *client) send(ctx context.Context, o order, h hangUp, r *rand.Rand) (got
 	req.ContentLength = int64(len(body))
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set(accountHeader, strconv.Itoa(o.Op%7))
-	req.Header.Set(idemhttp.KeyHeader, fmt.Sprintf(`"order-%d-%d"`, c.seed, o.Op)) // a store may have seen other rounds
+	req.Header.Set(idemhttp.KeyHeader, fmt.Sprintf(`"%s-%d"`, c.round, o.Op))
 	sender := c.http
 	if h != stays {
 		sender = c.once

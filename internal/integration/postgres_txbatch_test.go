@@ -78,6 +78,35 @@ func TestTxBatch(t *testing.T) {
 	}
 }
 
+// TestTxBatchOrder: operations on one key are applied in the order given, whatever shares a statement with what.
+func TestTxBatchOrder(t *testing.T) {
+	t.Parallel()
+	server := Postgres(t)
+	pool := server.Pool(t, 4)
+	store := open(t, pool, migrated(t, server, pool))
+	const keys = 5
+	var ops []idempotency.Op
+	for _, kind := range []idempotency.OpKind{idempotency.OpDone, idempotency.OpPut, idempotency.OpTouch, idempotency.OpDone} {
+		for k := range keys {
+			op := idempotency.Op{Kind: kind, Key: fmt.Sprint("k", k), HolderID: "a", TTL: time.Hour, Result: []byte("1")}
+			if kind == idempotency.OpPut {
+				op.Entry = claimOf("a")
+			}
+			ops = append(ops, op)
+		}
+	}
+	tx, err := pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback(context.Background()) }()
+	for i, r := range store.Tx(tx).Batch(t.Context(), ops) {
+		if got, want := r.Put.Inserted || r.OK, i >= keys; got != want || r.Err != nil {
+			t.Errorf("operation %d: %v, %v, want %v", i, got, r.Err, want)
+		}
+	}
+}
+
 // TestTxBatchRefused: what the database refuses takes the whole batch with it, and nothing is applied.
 func TestTxBatchRefused(t *testing.T) {
 	t.Parallel()
