@@ -35,7 +35,7 @@ func fill(b *testing.B, pool *pgxpool.Pool, prefix string, n int, status idempot
 	_, err := pool.Exec(b.Context(), `
 		INSERT INTO idempotency_entry (created_at, touched_at, expires_at, due_at, ttl, lease, attempt, status, key, holder_id,
 			fingerprint, session_id, result_blob)
-		SELECT now() - interval '1 day', now() - interval '1 day', t, t, '1 day', '30 s', 1, $3::smallint, $1 || n, 'h', '', '',
+		SELECT now() - interval '1 day', now() - interval '1 day', t, CASE WHEN $3::smallint = 2 THEN t END, '1 day', '30 s', 1, $3::smallint, $1 || n, 'h', '', '',
 			CASE WHEN $3::smallint = 2 THEN '{"id":"ch_1"}'::jsonb END
 		FROM generate_series(1, $2::int) AS n, LATERAL (SELECT now() + $4::interval + n * interval '1 microsecond' AS t) AS at
 		ORDER BY md5(n::text)`, prefix, n, int16(status), expires)

@@ -25,7 +25,12 @@ func redisKey(n int64) string { return fmt.Sprintf("payment-%016x", uint64(n)*0x
 // newRedis starts a server without an append-only file and returns a client and a store on it.
 func newRedis(b *testing.B, opts ...redis.Option) (*goredis.Client, *redis.Store) {
 	b.Helper()
-	server := integration.NewRedis(b, "--appendonly", "no")
+	return newRedisWith(b, []string{"--appendonly", "no"}, opts...)
+}
+
+func newRedisWith(b *testing.B, settings []string, opts ...redis.Option) (*goredis.Client, *redis.Store) {
+	b.Helper()
+	server := integration.NewRedis(b, settings...)
 	client := server.Client(b, func(o *goredis.Options) { o.PoolSize = 64 })
 	store, err := redis.New(client, append([]redis.Option{redis.WithAccepted(redis.Volatile)}, opts...)...)
 	if err != nil {
@@ -86,8 +91,8 @@ func (l *redisLock) do(ctx context.Context, n int64) error {
 	return l.release.Run(ctx, l.client, []string{"floor:" + redisKey(n)}, redisHolder).Err()
 }
 
-// BenchmarkRedis measures a claim against SET NX PX, a claim with its completion against a lock with its release, and a replay
-// against GET, each by turns on the same client and pool.
+// BenchmarkRedis measures a claim against SET NX PX, a claim with its completion against a lock with its release and against
+// a single SET NX PX, and a replay against GET, each by turns on the same client and pool.
 func BenchmarkRedis(b *testing.B) {
 	client, store := newRedis(b)
 	lock := newRedisLock(client)
@@ -96,6 +101,9 @@ func BenchmarkRedis(b *testing.B) {
 	}
 	for _, callers := range callerCounts {
 		b.Run(fmt.Sprintf("do/callers=%d", callers), func(b *testing.B) { against(b, callers, lock.do, redisDo(store)) })
+	}
+	for _, callers := range callerCounts {
+		b.Run(fmt.Sprintf("do-to-set/callers=%d", callers), func(b *testing.B) { against(b, callers, lock.obtain, redisDo(store)) })
 	}
 	const kept = 1000
 	for n := range int64(kept) {
@@ -126,14 +134,124 @@ func BenchmarkRedis(b *testing.B) {
 // BenchmarkRedisCoalescing measures claims by settings of WithCoalescing against none.
 func BenchmarkRedisCoalescing(b *testing.B) {
 	client, plain := newRedis(b, redis.WithCoalescing(0, 1))
-	for _, trips := range []int{4, 8, 16, 32} {
+	for _, trips := range []int{2, 8, 32} {
 		store, err := redis.New(client, redis.WithAccepted(redis.Volatile), redis.WithCoalescing(trips, 256))
 		if err != nil {
 			b.Fatal(err)
 		}
-		for _, callers := range []int{1, 8, 32, 64, 256} {
+		for _, callers := range callerCounts {
 			b.Run(fmt.Sprintf("trips=%d/callers=%d", trips, callers), func(b *testing.B) {
 				against(b, callers, redisPut(plain), redisPut(store))
+			})
+		}
+	}
+}
+
+// autoPipelined is a client whose single commands go through go-redis's own pipelines.
+type autoPipelined struct {
+	*goredis.Client
+	pipe *goredis.AutoPipeliner
+}
+
+func (c autoPipelined) Process(ctx context.Context, cmd goredis.Cmder) error { return c.pipe.Process(ctx, cmd) }
+
+// BenchmarkRedisAutoPipeline measures claims whose commands go-redis puts into pipelines against those that the store
+// coalesces.
+func BenchmarkRedisAutoPipeline(b *testing.B) {
+	client, store := newRedis(b)
+	pipe, err := client.AutoPipeline()
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer pipe.Close()
+	auto := autoPipelined{client, pipe}
+	plain, err := redis.New(auto, redis.WithAccepted(redis.Volatile), redis.WithCoalescing(0, 1))
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, callers := range callerCounts {
+		b.Run(fmt.Sprintf("callers=%d", callers), func(b *testing.B) { against(b, callers, redisPut(plain), redisPut(store)) })
+	}
+}
+
+// BenchmarkRedisScripts gives how long the server is held up by an operation, by its own account (INFO commandstats), alone and
+// in a run of 64, against a SET NX PX.
+func BenchmarkRedisScripts(b *testing.B) {
+	client, store := newRedis(b)
+	ctx := b.Context()
+	spent := func(command string, ops int) float64 {
+		info, err := client.Info(ctx, "commandstats").Result()
+		if err != nil {
+			b.Fatal(err)
+		}
+		for line := range strings.Lines(info) {
+			if rest, ok := strings.CutPrefix(line, "cmdstat_"+command+":"); ok {
+				_, rest, _ = strings.Cut(rest, "usec=")
+				us, _, _ := strings.Cut(rest, ",")
+				n, _ := strconv.ParseFloat(us, 64)
+				return n / float64(ops)
+			}
+		}
+		b.Fatal("no account of " + command)
+		return 0
+	}
+	reset := func() {
+		if err := client.ConfigResetStat(ctx).Err(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	e := idempotency.Entry{Status: idempotency.InFlight, Lease: 30 * time.Second, HolderID: redisHolder}
+	for _, size := range []int{1, 64} {
+		const each = 6400
+		for _, kind := range []idempotency.OpKind{idempotency.OpPut, idempotency.OpTouch, idempotency.OpDone} {
+			name := map[idempotency.OpKind]string{idempotency.OpPut: "claim", idempotency.OpTouch: "touch", idempotency.OpDone: "completion"}[kind]
+			b.Run(fmt.Sprintf("%s/run=%d", name, size), func(b *testing.B) {
+				n := 0
+				reset()
+				for b.Loop() {
+					for range each / size {
+						ops := make([]idempotency.Op, size)
+						for i := range ops {
+							key := fmt.Sprint(size, "/", n)
+							ops[i] = idempotency.Op{Kind: kind, Key: key, Entry: e, HolderID: redisHolder, Result: redisResult, TTL: time.Hour}
+							n++
+						}
+						for _, r := range store.Batch(ctx, ops) {
+							if r.Err != nil {
+								b.Fatal(r.Err)
+							}
+						}
+					}
+				}
+				b.ReportMetric(0, "ns/op")
+				b.ReportMetric(spent("evalsha", n), "us/entry")
+			})
+		}
+	}
+	b.Run("SET", func(b *testing.B) {
+		lock, n := newRedisLock(client), 0
+		reset()
+		for b.Loop() {
+			for range 6400 {
+				if err := lock.obtain(ctx, int64(n)); err != nil {
+					b.Fatal(err)
+				}
+				n++
+			}
+		}
+		b.ReportMetric(0, "ns/op")
+		b.ReportMetric(spent("set", n), "us/entry")
+	})
+}
+
+// BenchmarkRedisAOF measures what an append-only file costs a claim with its completion.
+func BenchmarkRedisAOF(b *testing.B) {
+	_, without := newRedis(b)
+	for _, fsync := range []string{"everysec", "always"} {
+		_, with := newRedisWith(b, []string{"--appendonly", "yes", "--appendfsync", fsync})
+		for _, callers := range callerCounts {
+			b.Run(fmt.Sprintf("%s/callers=%d", fsync, callers), func(b *testing.B) {
+				against(b, callers, redisDo(without), redisDo(with))
 			})
 		}
 	}

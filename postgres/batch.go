@@ -67,7 +67,7 @@ func (it *item) name() string {
 }
 
 // prepare validates an operation and makes its request.
-func (s *Store) prepare(it *item) (err error) {
+func (o *ops) prepare(it *item) (err error) {
 	op := it.op
 	switch op.Kind {
 	case idempotency.OpPut:
@@ -75,17 +75,17 @@ func (s *Store) prepare(it *item) (err error) {
 			return err
 		}
 		it.answer = new(answer)
-		it.request = s.put(&it.entry, op.TTL, s.document(it.entry.Result), it.answer)
+		it.request = o.put(&it.entry, op.TTL, o.document(it.entry.Result), it.answer)
 	case idempotency.OpDone:
 		if err = backend.ValidateDone(op.Key, op.HolderID, op.Result, op.TTL); err != nil {
 			return err
 		}
-		it.request = s.done(op.Key, op.HolderID, s.document(op.Result), op.TTL)
+		it.request = o.done(op.Key, op.HolderID, o.document(op.Result), op.TTL)
 	case idempotency.OpTouch:
 		if err = backend.ValidateHolder(op.Key, op.HolderID); err != nil {
 			return err
 		}
-		it.request = s.touch(op.Key, op.HolderID)
+		it.request = o.touch(op.Key, op.HolderID)
 	default:
 		return errKind
 	}
@@ -99,29 +99,36 @@ func (s *Store) batch(ctx context.Context, items []*item) {
 	for i, it := range items {
 		requests[i] = it.request
 	}
-	for i, err := range runBatch(ctx, s.pool, requests) {
+	for i, err := range s.sql.runBatch(ctx, s.pool, requests) {
 		it := items[i]
 		switch {
 		case err != nil && !refused(err):
 			it.result.Err = fail(ctx, it.name(), err)
-		case err != nil || !it.request.found && it.op.Kind != idempotency.OpTouch:
+		case err != nil || !it.request.found && (it.request.shared || it.op.Kind != idempotency.OpTouch):
 			*it.result = s.single(ctx, it.op)
-		case it.op.Kind == idempotency.OpPut:
-			it.result.Put = it.answer.put(&it.entry, it.op.TTL)
 		default:
-			it.result.OK = it.request.found
+			it.take()
 		}
 	}
 }
 
-func (s *Store) single(ctx context.Context, op *idempotency.Op) (r idempotency.OpResult) {
+// take makes the result of what was answered.
+func (it *item) take() {
+	if it.op.Kind == idempotency.OpPut {
+		it.result.Put = it.answer.put(&it.entry, it.op.TTL)
+	} else {
+		it.result.OK = it.request.found
+	}
+}
+
+func (o *ops) single(ctx context.Context, op *idempotency.Op) (r idempotency.OpResult) {
 	switch op.Kind {
 	case idempotency.OpPut:
-		r.Put, r.Err = s.PutIfAbsent(ctx, op.Key, op.Entry, op.TTL)
+		r.Put, r.Err = o.PutIfAbsent(ctx, op.Key, op.Entry, op.TTL)
 	case idempotency.OpDone:
-		r.OK, r.Err = s.MarkDone(ctx, op.Key, op.HolderID, op.Result, op.TTL)
+		r.OK, r.Err = o.MarkDone(ctx, op.Key, op.HolderID, op.Result, op.TTL)
 	case idempotency.OpTouch:
-		r.OK, r.Err = s.Touch(ctx, op.Key, op.HolderID)
+		r.OK, r.Err = o.Touch(ctx, op.Key, op.HolderID)
 	default:
 		r.Err = fail(ctx, "Batch", errKind)
 	}

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"time"
 
 	"go.aimon.at/idempotency"
@@ -51,7 +52,7 @@ func (o *ops) PutIfAbsent(ctx context.Context, key string, entry idempotency.Ent
 	for asked := false; ; asked = true {
 		a := new(answer)
 		r := o.put(&e, ttl, doc, a)
-		if !asked && r.claim != nil {
+		if !asked && r.kind == putKind {
 			o.guessed(r)
 		}
 		err := o.run(ctx, r)
@@ -78,7 +79,7 @@ func (o *ops) put(e *idempotency.Entry, ttl time.Duration, doc document, a *answ
 		},
 	}
 	if e.Status == idempotency.InFlight {
-		r.claim = &claim{entry: e, ttl: interval(ttl), ops: o}
+		r.kind = putKind
 	}
 	return r
 }
@@ -87,10 +88,10 @@ func (o *ops) put(e *idempotency.Entry, ttl time.Duration, doc document, a *answ
 func (o *ops) guessed(r *request) {
 	switch {
 	case o.guess.free():
-		r.sql = o.sql.insert
-		r.args = append(r.args[:4:4], r.args[5:8]...)
+		r.kind, r.sql = insertKind, o.sql.insert
+		r.args = slices.Delete(r.args[:8], 4, 5) // the status
 	case o.guess.taken():
-		r.sql, r.args = o.sql.find, r.args[:2]
+		r.kind, r.sql, r.args = findKind, o.sql.find, r.args[:2]
 	}
 }
 
@@ -183,7 +184,7 @@ func (o *ops) done(key, holderID string, doc document, ttl time.Duration) *reque
 		ttl = o.doneTTL
 	}
 	return &request{
-		key: key, size: doc.size(), sql: o.sql.done,
+		key: key, size: doc.size(), kind: doneKind, sql: o.sql.done,
 		args: []any{o.now(), key, holderID, doc.blobArg(), doc.rawArg(), interval(ttl), o.channel},
 	}
 }
@@ -204,14 +205,20 @@ func (o *ops) Touch(ctx context.Context, key, holderID string) (bool, error) {
 		return false, fail(ctx, "Touch", err)
 	}
 	r := o.touch(key, holderID)
-	if err := o.run(ctx, r); err != nil {
+	err := o.run(ctx, r)
+	if err == nil && !r.found && r.shared { // which proves nothing, see donemany.sql
+		r = o.touch(key, holderID)
+		r.kind = alone
+		err = o.run(ctx, r)
+	}
+	if err != nil {
 		return false, fail(ctx, "Touch", err)
 	}
 	return r.found, nil
 }
 
 func (o *ops) touch(key, holderID string) *request {
-	return &request{key: key, sql: o.sql.touch, args: []any{o.now(), key, holderID}}
+	return &request{key: key, kind: touchKind, sql: o.sql.touch, args: []any{o.now(), key, holderID}}
 }
 
 // CompareAndReset implements idempotency.Store.

@@ -32,7 +32,7 @@ func (o *ops) Find(ctx context.Context, key string) (idempotency.Entry, error) {
 
 // find reads the live entry of key into a, and returns the clock.
 func (o *ops) find(ctx context.Context, key string, a *answer) (now time.Time, found bool, err error) {
-	r := &request{key: key, sql: o.sql.find, args: []any{o.now(), key}, scan: a.scan}
+	r := &request{key: key, kind: findKind, sql: o.sql.find, args: []any{o.now(), key}, scan: a.scan}
 	if err := o.run(ctx, r); err != nil {
 		return now, false, err
 	}

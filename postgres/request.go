@@ -18,25 +18,30 @@ type request struct {
 	args []any
 	scan func(rows pgx.Rows) error // reads a row; nil: it is enough to know that there was one
 
-	claim *claim // of an InFlight entry, which can share a statement with others
-
-	found bool // there was a row
+	kind   kind // how it can share a statement with others
+	shared bool // it did
+	found  bool // there was a row
 }
 
 func (r *request) read(rows pgx.Rows) error {
 	defer rows.Close()
 	for rows.Next() {
-		r.found = true
-		if r.scan == nil {
-			continue
-		}
-		if err := r.scan(rows); err != nil {
+		if err := r.take(rows); err != nil {
 			return err
 		}
 	}
 	rows.Close()
 	// An error of the commit comes after the rows: before it is read the answer counts for nothing.
 	return rows.Err()
+}
+
+// take reads a row.
+func (r *request) take(rows pgx.Rows) error {
+	r.found = true
+	if r.scan == nil {
+		return nil
+	}
+	return r.scan(rows)
 }
 
 // runner runs a request as a statement of its own.
@@ -68,18 +73,24 @@ type answer struct {
 	raw    []byte
 }
 
-// scanPut reads the clock, the time of the claim that was made, and the columns of an entry, which are NULL if one was.
+// scanPut reads the time of the claim that was made, as insert.sql answers it, or else the clock, that time, and the columns
+// of an entry, which are NULL if it was.
 func (a *answer) scanPut(rows pgx.Rows) error {
 	values := rows.RawValues()
 	switch {
-	case len(values) == 2: // insert.sql
-		return rows.Scan(&a.now, &a.putAt)
+	case len(values) <= 2:
+		err := rows.Scan(only(len(values), &a.now)...)
+		a.putAt = &a.now
+		return err
 	case values[1] != nil:
-		return rows.Scan(&a.now, &a.putAt, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil)
+		return rows.Scan(only(len(values), &a.now, &a.putAt)...)
 	default:
 		return a.scan(rows)
 	}
 }
+
+// only is what n columns are scanned into when the first ones count.
+func only(n int, dest ...any) []any { return append(dest, make([]any, n-len(dest))...) }
 
 // scan reads the clock and, from the third column on, an entry.
 func (a *answer) scan(rows pgx.Rows) error {

@@ -17,15 +17,18 @@ const columns = "e.key, e.session_id, e.fingerprint, e.status, e.holder_id, e.le
 
 // statements are the texts of sql/*.sql for one table.
 type statements struct {
-	put, putMany, insert, done, held, touch, reset, takeOver, find, stale, list, sweep, now, watch, lock string
+	put, putMany, insert, insertMany, done, doneMany, held, touch, touchMany, reset, takeOver string
+	find, findMany, stale, list, sweep, sweepFlight, now, watch, lock                         string
 }
 
 func newStatements(c *config) statements {
 	read := func(name string) string { return render(c, readSQL(sqlFiles, "sql/"+name+".sql")) }
 	return statements{
-		put: read("put"), putMany: read("putmany"), insert: read("insert"), done: read("done"), held: read("held"), touch: read("touch"), reset: read("reset"),
-		takeOver: read("takeover"), find: read("find"), stale: read("stale"), list: read("list"),
-		sweep: read("sweep"), now: read("now"), watch: read("watch"), lock: read("lock"),
+		put: read("put"), putMany: read("putmany"), insert: read("insert"), insertMany: read("insertmany"),
+		done: read("done"), doneMany: read("donemany"), held: read("held"), touch: read("touch"), touchMany: read("touchmany"),
+		reset: read("reset"), takeOver: read("takeover"), find: read("find"), findMany: read("findmany"),
+		stale: read("stale"), list: read("list"), sweep: read("sweep"), sweepFlight: read("sweepflight"),
+		now: read("now"), watch: read("watch"), lock: read("lock"),
 	}
 }
 

@@ -27,7 +27,7 @@ type Store struct {
 	ops
 	pool   Pool
 	cfg    config
-	group  *group
+	group  *backend.Coalescer[*request]
 	pusher *pusher
 	shut   atomic.Bool
 	after  func() // what Close closes beside the store: a pool of its own
@@ -66,11 +66,11 @@ func New(pool Pool, opts ...Option) (*Store, error) {
 		}
 	}
 	s := &Store{pool: pool, cfg: cfg}
-	s.group = newGroup(pool, cfg.maxTrips, cfg.maxBatch)
 	s.ops = ops{
 		sql: newStatements(&cfg), doneTTL: cfg.doneTTL, rawFrom: cfg.rawFrom, channel: cfg.channel(), guess: newGuess(),
 		run: s.runOne, closed: s.shut.Load,
 	}
+	s.group = newGroup(pool, &s.sql, cfg.maxTrips, cfg.maxBatch)
 	if cfg.clock != nil {
 		s.clock = backend.Clock(cfg.clock)
 	}
@@ -80,7 +80,10 @@ func New(pool Pool, opts ...Option) (*Store, error) {
 
 // runOne runs one operation, alone or in a batch with those of other callers.
 func (s *Store) runOne(ctx context.Context, r *request) error {
-	return retry(ctx, func() error { return s.group.do(ctx, r) })
+	if r.key == "" { // it is of no key's order
+		return retry(ctx, func() error { return r.run(ctx, s.pool) })
+	}
+	return retry(ctx, func() error { return s.group.Do(ctx, r) })
 }
 
 // Close ends the watches; every later operation answers ErrClosed. The pool stays open, unless the store was opened by

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -183,8 +184,8 @@ func TestCutoff(t *testing.T) {
 	}
 }
 
-// TestJoinClaims: claims of keys that differ share a statement, a second claim of a key comes after it.
-func TestJoinClaims(t *testing.T) {
+// TestJoin: what is of one kind shares a statement, what has a key that another of its kind has comes after it.
+func TestJoin(t *testing.T) {
 	t.Parallel()
 	o := &ops{}
 	var requests []*request
@@ -192,12 +193,21 @@ func TestJoinClaims(t *testing.T) {
 		e := idempotency.Entry{Key: key, Status: idempotency.InFlight, HolderID: "h"}
 		requests = append(requests, o.put(&e, time.Hour, document{}, new(answer)))
 	}
-	requests = append(requests, o.touch("e", "h"))
-	joined := joinClaims(requests)
-	if len(joined) != 3 || joined[1] != requests[2] || joined[2] != requests[5] || len(joined[0].args[1].([]string)) != 4 {
-		t.Errorf("joined into %d requests", len(joined))
+	lone := o.touch("e", "h")
+	requests = append(requests, lone)
+	for range 3 {
+		requests = append(requests, &request{key: "f", kind: findKind, args: []any{nil, "f"}})
 	}
-	if few := joinClaims(requests[:3]); len(few) != 3 {
-		t.Errorf("%d requests of three", len(few))
+	joined := o.sql.join(requests)
+	if len(joined) != 4 || joined[2] != requests[2] || joined[3] != lone {
+		t.Fatalf("joined into %d requests", len(joined))
+	}
+	for i, want := range [][]string{{"a", "b", "c", "d"}, {"f"}} {
+		if got := joined[i].args[1].([]string); !slices.Equal(got, want) {
+			t.Errorf("statement %d is for %q, want %q", i, got, want)
+		}
+	}
+	if few := o.sql.join([]*request{lone, o.touch("g", "h")}); len(few) != 2 || few[0] != lone {
+		t.Errorf("%d requests of two", len(few))
 	}
 }

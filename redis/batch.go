@@ -24,7 +24,7 @@ func (s *Store) Batch(ctx context.Context, list []idempotency.Op) []idempotency.
 	turns := make(map[string]int, len(list))
 	for i := range list {
 		it := &item{op: &list[i], result: &results[i]}
-		if err := s.start(ctx, s.prepare(it)); err != nil {
+		if err := s.start(ctx, s.request(it)); err != nil {
 			it.result.Err = fail(ctx, it.name(), err)
 			continue
 		}
@@ -62,8 +62,8 @@ func (it *item) name() string {
 	}
 }
 
-// prepare validates an operation and makes its request.
-func (s *Store) prepare(it *item) (err error) {
+// request validates an operation and makes its request.
+func (s *Store) request(it *item) (err error) {
 	op := it.op
 	switch op.Kind {
 	case idempotency.OpPut:
@@ -123,7 +123,7 @@ func (s *Store) together(requests []*request) [][]*request {
 	if s.cluster == nil || s.cfg.minReplicas == 0 {
 		return [][]*request{requests}
 	}
-	byShard := make([][]*request, len(s.names.indexes))
+	byShard := make([][]*request, len(s.names.shards))
 	for _, r := range requests {
 		byShard[r.shard] = append(byShard[r.shard], r)
 	}
@@ -151,7 +151,7 @@ func (s *Store) sendSoon(ctx context.Context, requests []*request) []error {
 	select {
 	case errs := <-done:
 		for i, c := range copies {
-			requests[i].answer = c.answer
+			requests[i].code, requests[i].answer, requests[i].now = c.code, c.answer, c.now
 		}
 		return errs
 	case <-ctx.Done():
@@ -166,9 +166,9 @@ func (s *Store) sendSoon(ctx context.Context, requests []*request) []error {
 // read takes the answer of an operation.
 func (it *item) read() (err error) {
 	if it.op.Kind == idempotency.OpPut {
-		it.result.Put, err = claimed(it.request.answer, &it.entry, it.op.TTL)
+		it.result.Put, err = claimed(it.request, &it.entry, it.op.TTL)
 	} else {
-		it.result.OK, err = yes(it.request.answer)
+		it.result.OK, err = yes(it.request)
 	}
 	return err
 }

@@ -1,5 +1,6 @@
 // Package redis is the store on a Redis server (6.2 or later), standalone, behind Sentinel or as a cluster (7.0 or later): every
-// operation is one script, every comparison and stamp is made on the server's clock.
+// operation that changes something is one script, every comparison and stamp is made on the server's clock. docs/redis.md
+// has the layout of what it stores, settings of servers, and what was measured.
 //
 //	client := goredis.NewClient(&goredis.Options{Addr: addr, ContextTimeoutEnabled: true, PoolSize: 64})
 //	store, err := redis.New(client)
@@ -33,19 +34,31 @@
 // ErrTooFewReplicas are unknown outcomes. Refusals that pass and lost connections are tried again, a few times, within
 // the context; CompareAndReset and SweepExpired are not sent again once they may have taken effect.
 //
+// # Coalescing
+//
+// Operations of concurrent callers share round trips, and those on one shard the run of a script: at most 64 entries, 4 MiB
+// of results on the way there and 1 MiB on the way back (unless a single one is larger), so that a run does not hold up
+// others for long. Each is applied and fails by itself. A lone caller never waits for company. A context without an end
+// (context.Background) is the cheapest: any other costs a goroutine, for the client may be slow to notice that it has ended.
+//
+// A claim that most likely meets another's entry, because nearly all of the last ones did, reads before it tries: the answer
+// is the same, and is had by GET and TIME instead of a script.
+//
 // # Clusters
 //
-// Entries lie in a fixed number of shards (WithShards), each in one slot with its index, so that a claim and its index change
+// Entries lie in a fixed number of shards (WithShards), each in one slot with its indexes, so that a claim and its index change
 // together on one server. While a slot is moved to another master, operations on its shard may be refused (TRYAGAIN, an
 // error within a script) until it has arrived.
 //
 // # Sweeping
 //
-// Every eighth insert drops a few dead entries of its shard, and the server forgets what is dead for an hour (WithGrace).
-// SweepExpired, which a Manager calls by itself, removes the rest earlier.
+// Every eighth insert drops a few dead entries of its shard, and the server forgets by itself what has been dead for an hour
+// (WithGrace). SweepExpired, which a Manager calls by itself, removes the rest earlier. It looks at every entry in flight, 256
+// at a time, which costs the server less than one heartbeat of each.
 //
 // # Permissions
 //
-// A user needs the keys "{prefix:*" and channels of the same names, and the commands EVAL, EVALSHA, INFO, TIME, GET, SET, UNLINK, ZADD,
-// ZREM, ZRANGEBYSCORE, PUBLISH and SUBSCRIBE (on a cluster SPUBLISH, SSUBSCRIBE and CLUSTER), with WithMinReplicas WAIT.
+// A user needs the keys "{prefix:*" and channels of the same names, and the commands EVAL, EVALSHA, INFO, TIME, GET, GETRANGE, SET,
+// EXISTS, UNLINK, ZADD, ZREM, ZCOUNT, ZRANGEBYSCORE, PUBLISH, SUBSCRIBE and UNSUBSCRIBE (on a cluster SPUBLISH, SSUBSCRIBE, SUNSUBSCRIBE
+// and CLUSTER), with WithMinReplicas WAIT.
 package redis

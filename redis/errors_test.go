@@ -127,13 +127,15 @@ func TestCursor(t *testing.T) {
 	t.Parallel()
 	s := &Store{names: newLayout("p", 4)}
 	for _, at := range []place{{}, {"1800000000000000", "xé,\xff"}} {
-		shard, got, err := s.parseCursor(formatCursor(3, at))
-		if err != nil || shard != 3 || got != at {
-			t.Errorf("%d, %+v, %v", shard, got, err)
+		shard, kind, got, err := s.parseCursor(formatCursor(3, idempotency.Done, at))
+		if err != nil || shard != 3 || kind != idempotency.Done || got != at {
+			t.Errorf("%d, %v, %+v, %v", shard, kind, got, err)
 		}
 	}
-	for _, bad := range []string{"x", "4,,", "-1,,", "0,nan,", "0,-1,", "0,inf,", "0,1e300,", "0,1,!", "0,1,eA,", ",,"} {
-		if _, _, err := s.parseCursor(bad); !errors.Is(err, idempotency.ErrInvalidKey) {
+	for _, bad := range []string{
+		"x", "4,1,,", "-1,1,,", "0,0,,", "0,3,,", "0,1,nan,", "0,1,-1,", "0,1,inf,", "0,1,1e300,", "0,1,1,!", "0,1,1,eA,", ",,,", "0,1,",
+	} {
+		if _, _, _, err := s.parseCursor(bad); !errors.Is(err, idempotency.ErrInvalidKey) {
 			t.Errorf("%q: %v, want ErrInvalidKey", bad, err)
 		}
 	}

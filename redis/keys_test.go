@@ -22,7 +22,8 @@ func TestShardsLieEvenly(t *testing.T) {
 	for _, shards := range []int{1, 2, 3, 16, 64, 1024} {
 		l := newLayout("prefix", shards)
 		seen := map[int]bool{}
-		for i, index := range l.indexes {
+		for i := range l.shards {
+			index := l.shards[i].base
 			tag, ok := strings.CutSuffix(strings.TrimPrefix(index, "{"), "}:")
 			if !ok || strings.ContainsAny(tag, "{}") {
 				t.Fatalf("index %q", index)
@@ -60,11 +61,11 @@ func TestNamesNeverChange(t *testing.T) {
 		"}{:":       "{idempotency:0.10}:}{:",
 		"é":         "{idempotency:6.40}:é",
 	} {
-		if got := l.indexes[l.shard(key)] + key; got != want {
+		if got := l.shards[l.shard(key)].base + key; got != want {
 			t.Errorf("%q is stored as %q, want %q", key, got, want)
 		}
 	}
-	if got := l.text(true); got != "v1 shards=16 push=true" {
+	if got := l.text(true); got != "v2 shards=16 push=true" {
 		t.Errorf("layout %q", got)
 	}
 	if got := l.name(); got != "{idempotency:layout}" {

@@ -17,6 +17,8 @@ const (
 	pongTimeout = 5 * time.Second
 	idleListen  = time.Minute
 	reconnects  = 6 // with growing pauses, about 6 s in all
+	markLife    = time.Minute
+	markEach    = 20 * time.Second
 )
 
 var (
@@ -81,9 +83,13 @@ func (ses *session) listen() (heard bool, err error) {
 		w.asked, w.answered = 1, 0
 		channels = append(channels, channel)
 	}
+	clear(ses.marked) // a server that was started again may have forgotten them
 	ses.mu.Unlock()
 	if len(channels) == 0 {
 		return false, nil
+	}
+	if err := ses.markAll(); err != nil {
+		return false, err
 	}
 	// It connects now, and nobody is to wait for the lock so long.
 	var sub *goredis.PubSub
@@ -108,7 +114,7 @@ func (ses *session) listen() (heard bool, err error) {
 		ses.sub = nil
 		_ = sub.Close()
 	}()
-	last, pinged := time.Now(), time.Time{}
+	last, pinged, looked := time.Now(), time.Time{}, time.Now()
 	for {
 		msg, err := sub.ReceiveTimeout(ses.ctx, listenTick)
 		var timeout net.Error
@@ -123,9 +129,14 @@ func (ses *session) listen() (heard bool, err error) {
 		case !pinged.IsZero() && time.Since(pinged) > pongTimeout:
 			return heard, errSilent
 		}
+		if time.Since(looked) < listenTick {
+			continue
+		}
+		looked = time.Now()
 		if ses.tidy(sub) {
 			return heard, errIdle
 		}
+		_ = ses.markAll() // at the next look again
 		if pinged.IsZero() && time.Since(last) > pingAfter {
 			pinged = time.Now()
 			ctx, cancel := context.WithTimeout(ses.ctx, pongTimeout)
@@ -136,6 +147,59 @@ func (ses *session) listen() (heard bool, err error) {
 			}
 		}
 	}
+}
+
+// markAll marks the shards that are watched, where that was long ago.
+func (ses *session) markAll() error {
+	ses.mu.Lock()
+	shards := map[int]bool{}
+	for _, w := range ses.wanted {
+		if w.watchers > 0 {
+			shards[w.shard] = true
+		}
+	}
+	ses.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ses.ctx, subscribeTimeout)
+	defer cancel()
+	for shard := range shards {
+		if err := ses.mark(ctx, shard); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mark says on the server that a shard is watched, unless that was said a moment ago. If it comes too late, changes may not
+// have been told, so it hints at all.
+func (ses *session) mark(ctx context.Context, shard int) error {
+	ses.mu.Lock()
+	before := ses.marked[shard]
+	ses.mu.Unlock()
+	if time.Since(before) < markEach {
+		return nil
+	}
+	now := time.Now() // before it is sent
+	r := &request{
+		script: scriptMark, shard: shard, keys: []string{ses.store.names.shards[shard].mark}, args: []any{markLife.Milliseconds()},
+	}
+	if err := ses.store.run(ctx, r); err != nil {
+		return err
+	}
+	ses.mu.Lock()
+	ses.marked[shard] = now
+	var late []string
+	if !before.IsZero() && time.Since(before) > markLife {
+		for channel, w := range ses.wanted {
+			if w.shard == shard {
+				late = append(late, channel)
+			}
+		}
+	}
+	ses.mu.Unlock()
+	for _, channel := range late {
+		ses.hub.Notify(channel)
+	}
+	return nil
 }
 
 // received passes a hint on. A confirmation is a hint as well: what changed while there was no connection was told to

@@ -22,11 +22,20 @@ func (s *Store) start(ctx context.Context, invalid error) error {
 	}
 }
 
-// on makes a request about a key. The clock comes first among its arguments.
-func (s *Store) on(key string, sc *script, args ...any) *request {
+// on makes a request about a key, of a script that takes many.
+func (s *Store) on(key string, sc *script, t terms, values ...string) *request {
 	shard := s.names.shard(key)
-	index := s.names.indexes[shard]
-	return &request{script: sc, shard: shard, keys: [2]string{index + key, index}, args: args, writes: true}
+	t.ttl = t.ttl.Truncate(time.Microsecond)
+	r := &request{script: sc, shard: shard, terms: t, entry: s.names.shards[shard].base + key, writes: true}
+	copy(r.values[:], values)
+	return r
+}
+
+// by makes a request about a key, of a script that is one operation's alone. The clock comes first among the arguments.
+func (s *Store) by(key string, sc *script, args ...any) *request {
+	shard := s.names.shard(key)
+	names := &s.names.shards[shard]
+	return &request{script: sc, shard: shard, keys: []string{names.flights, names.base + key}, args: args, writes: true}
 }
 
 // PutIfAbsent implements idempotency.Store.
@@ -35,12 +44,32 @@ func (s *Store) PutIfAbsent(ctx context.Context, key string, entry idempotency.E
 	if err := s.start(ctx, err); err != nil {
 		return idempotency.PutResult{}, fail(ctx, "PutIfAbsent", err)
 	}
+	if s.guess.taken() {
+		// Another's entry that is live is what the claim would have met at that instant. The caller's own is left to the
+		// script, which also has it replicated.
+		r := s.find(key)
+		err := s.run(ctx, r)
+		if err == nil && r.code == answerKept {
+			var res idempotency.PutResult
+			if res, err = met(r, &e); err == nil && !res.Inserted {
+				s.guess.learn(true)
+				return res, nil
+			}
+		}
+		if err != nil {
+			return idempotency.PutResult{}, fail(ctx, "PutIfAbsent", err)
+		}
+	}
 	r := s.put(&e, ttl)
-	return s.claim(ctx, "PutIfAbsent", r, &e, ttl)
+	res, err := s.claim(ctx, "PutIfAbsent", r, &e, ttl)
+	if err == nil {
+		s.guess.learn(r.code == answerKept)
+	}
+	return res, err
 }
 
 func (s *Store) put(e *idempotency.Entry, ttl time.Duration) *request {
-	r := s.on(e.Key, scriptPut, s.now(), int(e.Status), e.HolderID, ttl.Microseconds(), s.life(ttl), tail(e), s.trim(), s.tell)
+	r := s.on(e.Key, scriptPut, terms{e.Status, ttl}, rest(e, ttl))
 	r.size = len(e.Result)
 	return r
 }
@@ -51,7 +80,7 @@ func (s *Store) TakeOver(ctx context.Context, key, expectedHolderID string, cuto
 	if err := s.start(ctx, err); err != nil {
 		return idempotency.PutResult{}, fail(ctx, "TakeOver", err)
 	}
-	r := s.on(key, scriptTakeOver, s.now(), expectedHolderID, cutoffArg(cutoff), e.HolderID, ttl.Microseconds(), s.life(ttl), tail(&e), s.tell)
+	r := s.by(key, scriptTakeOver, expectedHolderID, cutoffArg(cutoff), e.HolderID, s.life(ttl), s.mark(s.names.shard(key)), s.tell, rest(&e, ttl))
 	return s.claim(ctx, "TakeOver", r, &e, ttl)
 }
 
@@ -59,7 +88,7 @@ func (s *Store) claim(ctx context.Context, op string, r *request, e *idempotency
 	if err := s.run(ctx, r); err != nil {
 		return idempotency.PutResult{}, fail(ctx, op, err)
 	}
-	res, err := claimed(r.answer, e, ttl)
+	res, err := claimed(r, e, ttl)
 	return res, fail(ctx, op, err)
 }
 
@@ -76,7 +105,7 @@ func (s *Store) done(key, holderID string, result json.RawMessage, ttl time.Dura
 	if ttl == 0 {
 		ttl = s.cfg.doneTTL
 	}
-	r := s.on(key, scriptDone, s.now(), holderID, []byte(backend.CloneResult(result)), ttl.Microseconds(), s.life(ttl), s.tell)
+	r := s.on(key, scriptDone, terms{idempotency.Done, ttl}, holderID, string(result))
 	r.size = len(result)
 	return r
 }
@@ -90,7 +119,7 @@ func (s *Store) Touch(ctx context.Context, key, holderID string) (bool, error) {
 }
 
 func (s *Store) touch(key, holderID string) *request {
-	return s.on(key, scriptTouch, s.now(), holderID, s.cfg.grace.Milliseconds())
+	return s.on(key, scriptTouch, terms{}, holderID)
 }
 
 // CompareAndReset implements idempotency.Store.
@@ -98,7 +127,7 @@ func (s *Store) CompareAndReset(ctx context.Context, key, expectedHolderID strin
 	if err := s.start(ctx, backend.ValidateHolder(key, expectedHolderID)); err != nil {
 		return false, fail(ctx, "CompareAndReset", err)
 	}
-	r := s.on(key, scriptReset, s.now(), expectedHolderID, cutoffArg(cutoff), s.tell)
+	r := s.by(key, scriptReset, expectedHolderID, cutoffArg(cutoff), s.mark(s.names.shard(key)), s.tell)
 	r.once = true // a repeat would say false of what it removed itself
 	return s.guarded(ctx, "CompareAndReset", r)
 }
@@ -108,15 +137,15 @@ func (s *Store) guarded(ctx context.Context, op string, r *request) (bool, error
 	if err := s.run(ctx, r); err != nil {
 		return false, fail(ctx, op, err)
 	}
-	ok, err := yes(r.answer)
+	ok, err := yes(r)
 	return ok, fail(ctx, op, err)
 }
 
-func yes(answer string) (bool, error) {
-	switch answer {
-	case "0":
+func yes(r *request) (bool, error) {
+	switch r.code {
+	case answerNo:
 		return false, nil
-	case "1", "2":
+	case answerYes, answerBefore:
 		return true, nil
 	default:
 		return false, errRecord
@@ -129,25 +158,6 @@ func (s *Store) now() any {
 		return ""
 	}
 	return s.cfg.clock().UnixMicro()
-}
-
-// life is how long the server keeps the key of an entry, in milliseconds.
-func (s *Store) life(ttl time.Duration) int64 {
-	return (ttl + s.cfg.grace + time.Millisecond - 1).Milliseconds()
-}
-
-// Every trimEach-th insert drops up to trimMost dead entries of its shard: more than are inserted, so that the dead
-// become fewer, and rarely enough that it costs next to nothing.
-const (
-	trimEach = 8
-	trimMost = 32
-)
-
-func (s *Store) trim() int {
-	if s.inserts.Add(1)%trimEach == 0 {
-		return trimMost
-	}
-	return 0
 }
 
 // cutoffArg is the cutoff for "touched < cutoff": the stamps are whole microseconds, so a cutoff between two of them counts as

@@ -13,7 +13,7 @@ import (
 // DefaultPrefix begins the names of all that a store keeps, behind an opening brace, unless WithPrefix says another.
 const DefaultPrefix = "idempotency"
 
-// DefaultShards is the number of shards unless WithShards says another.
+// DefaultShards is the number of shards on a cluster unless WithShards says another. On one server it is 1.
 const DefaultShards = 16
 
 // An Option changes a store.
@@ -21,7 +21,7 @@ type Option func(*config)
 
 type config struct {
 	prefix      string
-	shards      int
+	shards      *int // nil: not said
 	doneTTL     time.Duration
 	grace       time.Duration
 	clock       func() time.Time
@@ -38,9 +38,10 @@ type config struct {
 func WithPrefix(prefix string) Option { return func(c *config) { c.prefix = prefix } }
 
 // WithShards says over how many parts, 1 to 1024, the entries and their indexes are spread. On a cluster a shard is what one
-// master can hold and serve, and entries move with their shard; on one server a single shard is enough. It is fixed by the first
-// store on a prefix: New refuses another number. The default is DefaultShards.
-func WithShards(n int) Option { return func(c *config) { c.shards = n } }
+// master can hold and serve, and entries move with their shard; on one server a single shard is best, for only operations of
+// one shard share the run of a script. It is fixed by the first store on a prefix: New refuses another number. The default is
+// DefaultShards on a cluster and 1 elsewhere.
+func WithShards(n int) Option { return func(c *config) { c.shards = &n } }
 
 // WithDoneTTL is how long a result is kept when MarkDone names no time to live. The default is 24 hours.
 func WithDoneTTL(ttl time.Duration) Option { return func(c *config) { c.doneTTL = ttl } }
@@ -86,7 +87,7 @@ func WithoutCheck() Option { return WithAccepted(hazards...) }
 
 func newConfig(opts []Option) (config, error) {
 	c := config{
-		prefix: DefaultPrefix, shards: DefaultShards, doneTTL: idempotency.DefaultDoneTTL, grace: time.Hour,
+		prefix: DefaultPrefix, doneTTL: idempotency.DefaultDoneTTL, grace: time.Hour,
 		maxTrips: 8, maxBatch: 256, push: true, accepted: map[Hazard]bool{},
 	}
 	for _, opt := range opts {
@@ -95,8 +96,8 @@ func newConfig(opts []Option) (config, error) {
 	if n := len(c.prefix); n < 1 || n > 128 || !utf8.ValidString(c.prefix) || strings.ContainsAny(c.prefix, "{}\x00") {
 		return c, invalid("prefix of %d bytes, want 1 to 128 of UTF-8 without braces or NUL", n)
 	}
-	if c.shards < 1 || c.shards > 1024 {
-		return c, invalid("%d shards, want 1 to 1024", c.shards)
+	if c.shards != nil && (*c.shards < 1 || *c.shards > 1024) {
+		return c, invalid("%d shards, want 1 to 1024", *c.shards)
 	}
 	if err := backend.ValidateTTL(c.doneTTL); err != nil {
 		return c, invalid("done TTL: %w", err)

@@ -22,17 +22,22 @@ func (s *Store) Find(ctx context.Context, key string) (idempotency.Entry, error)
 	if err := s.start(ctx, backend.ValidateKey(key)); err != nil {
 		return idempotency.Entry{}, fail(ctx, "Find", err)
 	}
-	r := s.on(key, scriptFind, s.now())
-	r.keys[1], r.writes = "", false
+	r := s.find(key)
 	if err := s.run(ctx, r); err != nil {
 		return idempotency.Entry{}, fail(ctx, "Find", err)
 	}
-	if r.answer == "" {
+	if r.code == answerNo {
 		return idempotency.Entry{}, fmt.Errorf("redis: Find: %w", idempotency.ErrNotFound)
 	}
 	answer := reader{s: r.answer}
 	e, err := answer.record(key)
 	return e, fail(ctx, "Find", err)
+}
+
+func (s *Store) find(key string) *request {
+	r := s.on(key, scriptFind, terms{})
+	r.writes = false
+	return r
 }
 
 // Now implements idempotency.Store: on a cluster it is the clock of the master of the first shard.
@@ -43,20 +48,16 @@ func (s *Store) Now(ctx context.Context) (time.Time, error) {
 	if s.cfg.clock != nil {
 		return s.cfg.clock(), nil
 	}
-	r := s.in(0, scriptNow, s.now())
+	r := &request{script: scriptNow, keys: []string{s.names.shards[0].flights}}
 	if err := s.run(ctx, r); err != nil {
 		return time.Time{}, fail(ctx, "Now", err)
 	}
-	us, err := strconv.ParseInt(r.answer, 10, 64)
-	if err != nil {
+	answer := reader{s: r.answer}
+	now := answer.time()
+	if answer.broken {
 		return time.Time{}, fail(ctx, "Now", errRecord)
 	}
-	return time.UnixMicro(us).UTC(), nil
-}
-
-// in makes a request about a shard.
-func (s *Store) in(shard int, sc *script, args ...any) *request {
-	return &request{script: sc, shard: shard, keys: [2]string{s.names.indexes[shard]}, args: args}
+	return now, nil
 }
 
 // place is where a walk through the index of a shard has come to.
@@ -69,23 +70,21 @@ type page struct {
 	entries []idempotency.Entry
 }
 
-// Kinds of members of an index.
-const (
-	inFlight = "f"
-	all      = "x"
-)
-
-// flight is what the prelude takes off the time of an entry in flight.
-const flight = 1 << 53
-
-// walk reads a page of the index of a shard.
-func (s *Store) walk(ctx context.Context, shard int, kind string, behind place, before string, limit int) (page, error) {
-	r := s.in(shard, scriptRange, s.now(), kind, behind.score, behind.member, before, limit)
+// walk reads a page of the index of the entries of a shard that have that status.
+func (s *Store) walk(ctx context.Context, shard int, kind idempotency.Status, behind place, before string, limit int) (page, error) {
+	names := &s.names.shards[shard]
+	r := &request{
+		script: scriptRange, shard: shard, keys: []string{names.flights},
+		args: []any{names.base, int(kind), behind.score, behind.member, before, limit},
+	}
+	if kind == idempotency.Done {
+		r.keys[0] = names.results
+	}
 	if err := s.run(ctx, r); err != nil {
 		return page{}, err
 	}
 	answer := reader{s: r.answer}
-	p := page{more: answer.uint(1) == 1, last: place{answer.long(), answer.long()}}
+	p := page{more: answer.uint(1) == '1', last: place{answer.long(), answer.long()}}
 	for len(answer.s) > 0 {
 		key := answer.long()
 		record := reader{s: answer.long()}
@@ -110,13 +109,13 @@ func (s *Store) FindStaleInFlight(ctx context.Context, cutoff time.Time, limit i
 	if limit <= 0 {
 		limit = defaultLimit
 	}
-	before := strconv.FormatInt(micros(cutoff.Add(time.Microsecond-1))-flight, 10)
-	found := make([][]idempotency.Entry, len(s.names.indexes))
+	before := strconv.FormatInt(micros(cutoff.Add(time.Microsecond-1)), 10)
+	found := make([][]idempotency.Entry, len(s.names.shards))
 	err := s.eachShard(ctx, func(ctx context.Context, shard int) error {
 		p := page{more: true}
 		for p.more && len(found[shard]) < limit {
 			var err error
-			if p, err = s.walk(ctx, shard, inFlight, p.last, before, limit-len(found[shard])); err != nil {
+			if p, err = s.walk(ctx, shard, idempotency.InFlight, p.last, before, limit-len(found[shard])); err != nil {
 				return err
 			}
 			found[shard] = append(found[shard], p.entries...)
@@ -133,55 +132,63 @@ func (s *Store) FindStaleInFlight(ctx context.Context, cutoff time.Time, limit i
 	return append([]idempotency.Entry{}, entries[:min(limit, len(entries))]...), nil
 }
 
-// List implements idempotency.Lister, in the order of shards and of expiry. The cursor is the place of the last entry.
+// List implements idempotency.Lister, shard by shard, what is in flight in the order of its last touch, then what is
+// done in the order of its end. The cursor is the place of the last entry.
 func (s *Store) List(ctx context.Context, cursor string, limit int) ([]idempotency.Entry, string, error) {
-	shard, at, err := s.parseCursor(cursor)
+	shard, kind, at, err := s.parseCursor(cursor)
 	if err := s.start(ctx, err); err != nil {
 		return nil, "", fail(ctx, "List", err)
 	}
 	if limit <= 0 {
 		limit = defaultLimit
 	}
-	p, err := s.walk(ctx, shard, all, at, "", limit)
+	p, err := s.walk(ctx, shard, kind, at, "", limit)
 	if err != nil {
 		return nil, "", fail(ctx, "List", err)
 	}
 	switch {
 	case p.more:
-		return p.entries, formatCursor(shard, p.last), nil
-	case shard+1 < len(s.names.indexes):
-		return p.entries, formatCursor(shard+1, place{}), nil
+		return p.entries, formatCursor(shard, kind, p.last), nil
+	case kind == idempotency.InFlight:
+		return p.entries, formatCursor(shard, idempotency.Done, place{}), nil
+	case shard+1 < len(s.names.shards):
+		return p.entries, formatCursor(shard+1, idempotency.InFlight, place{}), nil
 	default:
 		return p.entries, "", nil
 	}
 }
 
-func formatCursor(shard int, at place) string {
-	return strconv.Itoa(shard) + "," + at.score + "," + base64.RawURLEncoding.EncodeToString([]byte(at.member))
+func formatCursor(shard int, kind idempotency.Status, at place) string {
+	return fmt.Sprintf("%d,%d,%s,%s", shard, kind, at.score, base64.RawURLEncoding.EncodeToString([]byte(at.member)))
 }
 
 // parseCursor is strict: what formatCursor did not write is refused before it reaches a script.
-func (s *Store) parseCursor(cursor string) (shard int, at place, err error) {
+func (s *Store) parseCursor(cursor string) (shard int, kind idempotency.Status, at place, err error) {
 	if cursor == "" {
-		return 0, place{}, nil
+		return 0, idempotency.InFlight, place{}, nil
 	}
 	bad := fmt.Errorf("%w: not a cursor of this store", idempotency.ErrInvalidKey)
 	parts := strings.Split(cursor, ",")
-	if len(parts) != 3 {
-		return 0, place{}, bad
+	if len(parts) != 4 {
+		return 0, 0, place{}, bad
 	}
 	shard, err = strconv.Atoi(parts[0])
-	if err != nil || shard < 0 || shard >= len(s.names.indexes) {
-		return 0, place{}, bad
+	if err != nil || shard < 0 || shard >= len(s.names.shards) {
+		return 0, 0, place{}, bad
 	}
-	if parts[1] != "" {
-		if n, err := strconv.ParseFloat(parts[1], 64); err != nil || !(n >= 0 && n < flight) {
-			return 0, place{}, bad
+	n, err := strconv.Atoi(parts[1])
+	kind = idempotency.Status(n)
+	if err != nil || kind != idempotency.InFlight && kind != idempotency.Done {
+		return 0, 0, place{}, bad
+	}
+	if parts[2] != "" {
+		if n, err := strconv.ParseFloat(parts[2], 64); err != nil || !(n >= 0 && n < 1<<53) {
+			return 0, 0, place{}, bad
 		}
 	}
-	member, err := base64.RawURLEncoding.DecodeString(parts[2])
-	if err != nil || len(member) > idempotency.MaxKeyBytes+1 {
-		return 0, place{}, bad
+	member, err := base64.RawURLEncoding.DecodeString(parts[3])
+	if err != nil || len(member) > idempotency.MaxKeyBytes {
+		return 0, 0, place{}, bad
 	}
-	return shard, place{parts[1], string(member)}, nil
+	return shard, kind, place{parts[2], string(member)}, nil
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"strings"
 	"time"
 
 	"go.aimon.at/idempotency"
@@ -12,15 +13,26 @@ import (
 // errRecord: what the server answered is no answer of these scripts.
 var errRecord = errors.New("malformed record")
 
-// tail is the part of a record that the claim brings and no script reads: lease, fingerprint, session, result.
-func tail(e *idempotency.Entry) []byte {
-	b := make([]byte, 0, 10+len(e.Fingerprint)+len(e.SessionID)+len(e.Result))
-	b = binary.BigEndian.AppendUint64(b, uint64(e.Lease.Microseconds()))
-	b = append(b, byte(len(e.Fingerprint)))
-	b = append(b, e.Fingerprint...)
-	b = append(b, byte(len(e.SessionID)))
-	b = append(b, e.SessionID...)
-	return append(b, e.Result...)
+// rest is the part of a record that the claim brings: ttl, holder, lease, fingerprint, session, result.
+func rest(e *idempotency.Entry, ttl time.Duration) string {
+	var b strings.Builder
+	b.Grow(19 + len(e.HolderID) + len(e.Fingerprint) + len(e.SessionID) + len(e.Result))
+	span := func(d time.Duration) {
+		var us [8]byte
+		binary.BigEndian.PutUint64(us[:], uint64(d.Microseconds()))
+		b.Write(us[:])
+	}
+	short := func(s string) {
+		b.WriteByte(byte(len(s)))
+		b.WriteString(s)
+	}
+	span(ttl)
+	short(e.HolderID)
+	span(e.Lease)
+	short(e.Fingerprint)
+	short(e.SessionID)
+	b.Write(e.Result)
+	return b.String()
 }
 
 // reader takes an answer apart. After a read beyond the end it is broken and reads zeros.
@@ -58,8 +70,8 @@ func (r *reader) record(key string) (idempotency.Entry, error) {
 	e := idempotency.Entry{Key: key}
 	e.Status = idempotency.Status(r.uint(1))
 	e.Attempt = int(r.uint(4))
-	e.CreatedAt, e.TouchedAt, e.ExpiresAt = r.time(), r.time(), r.time()
-	r.span() // the ttl
+	e.CreatedAt, e.TouchedAt = r.time(), r.time()
+	e.ExpiresAt = e.TouchedAt.Add(r.span())
 	e.HolderID = r.short()
 	e.Lease = r.span()
 	e.Fingerprint, e.SessionID = r.short(), r.short()
@@ -72,37 +84,35 @@ func (r *reader) record(key string) (idempotency.Entry, error) {
 	return e, nil
 }
 
-// Answers of the scripts that claim.
-const (
-	answerKept     = 0 // another's entry is live
-	answerInserted = 1
-	answerOwn      = 2 // claimed by the same holder before
-	answerNone     = 3 // nothing is live
-)
-
 // claimed reads the answer to the claim of e.
-func claimed(answer string, e *idempotency.Entry, ttl time.Duration) (idempotency.PutResult, error) {
-	r := reader{s: answer}
-	code := r.uint(1)
-	res := idempotency.PutResult{Now: r.time(), Inserted: code == answerInserted || code == answerOwn}
-	var err error
-	switch code {
-	case answerNone:
-	case answerInserted:
-		res.Entry = *e
-		res.Entry.Attempt, res.Entry.CreatedAt = int(r.uint(4)), r.time()
-		res.Entry.TouchedAt = res.Entry.CreatedAt
-		res.Entry.ExpiresAt = res.Entry.CreatedAt.Add(ttl.Truncate(time.Microsecond))
+func claimed(r *request, e *idempotency.Entry, ttl time.Duration) (idempotency.PutResult, error) {
+	created, attempt := r.now, 1
+	switch r.code {
+	case answerNo:
+		return idempotency.PutResult{Now: r.now}, nil
 	case answerKept, answerOwn:
-		res.Entry, err = r.record(e.Key)
+		return met(r, e)
+	case answerLater:
+		first := reader{s: r.answer}
+		attempt, created = int(first.uint(4)), first.time()
+	case answerYes:
 	default:
-		err = errRecord
+		return idempotency.PutResult{}, errRecord
 	}
-	if r.broken {
-		err = errRecord
-	}
+	res := idempotency.PutResult{Inserted: true, Entry: *e, Now: r.now}
+	res.Entry.Attempt, res.Entry.CreatedAt, res.Entry.TouchedAt = attempt, created, created
+	res.Entry.ExpiresAt = created.Add(ttl.Truncate(time.Microsecond))
+	return res, nil
+}
+
+// met reads an answer with the live entry that the claim of e has met.
+func met(r *request, e *idempotency.Entry) (idempotency.PutResult, error) {
+	live := reader{s: r.answer}
+	there, err := live.record(e.Key)
 	if err != nil {
 		return idempotency.PutResult{}, err
 	}
-	return res, nil
+	own := r.code == answerOwn ||
+		r.script == scriptFind && e.HolderID != "" && there.HolderID == e.HolderID && there.Status == e.Status
+	return idempotency.PutResult{Inserted: own, Entry: there, Now: r.now}, nil
 }

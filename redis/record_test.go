@@ -1,10 +1,10 @@
 package redis
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,12 +16,10 @@ import (
 func record(e *idempotency.Entry, ttl time.Duration) []byte {
 	b := []byte{byte(e.Status)}
 	b = binary.BigEndian.AppendUint32(b, uint32(e.Attempt))
-	for _, at := range []time.Time{e.CreatedAt, e.TouchedAt, e.ExpiresAt} {
+	for _, at := range []time.Time{e.CreatedAt, e.TouchedAt} {
 		b = binary.BigEndian.AppendUint64(b, uint64(at.UnixMicro()))
 	}
-	b = binary.BigEndian.AppendUint64(b, uint64(ttl.Microseconds()))
-	b = append(append(b, byte(len(e.HolderID))), e.HolderID...)
-	return append(b, tail(e)...)
+	return append(b, rest(e, ttl)...)
 }
 
 func TestRecord(t *testing.T) {
@@ -36,7 +34,7 @@ func TestRecord(t *testing.T) {
 			Lease: idempotency.MaxTTL, Result: []byte("\"\x7f\\u0000\""),
 		},
 	} {
-		e.CreatedAt, e.TouchedAt, e.ExpiresAt = at, at.Add(time.Microsecond), at.Add(time.Hour)
+		e.CreatedAt, e.TouchedAt, e.ExpiresAt = at, at.Add(time.Microsecond), at.Add(time.Hour+time.Microsecond)
 		whole := record(&e, time.Hour)
 		r := reader{s: string(whole)}
 		if got, err := r.record("k"); err != nil || !reflect.DeepEqual(got, e) {
@@ -60,7 +58,13 @@ func FuzzRecord(f *testing.F) {
 		if err == nil && e.Status != idempotency.InFlight && e.Status != idempotency.Done {
 			t.Errorf("status %v", e.Status)
 		}
-		_, _ = claimed(s, &e, time.Second)
+		c := call{requests: []*request{{script: scriptPut, entry: "k"}, {script: scriptPut, entry: "l"}}}
+		if c.split(s) == nil {
+			for _, r := range c.requests {
+				_, _ = claimed(r, &e, time.Second)
+				_, _ = yes(r)
+			}
+		}
 	})
 }
 
@@ -68,29 +72,40 @@ func FuzzRecord(f *testing.F) {
 func TestClaimed(t *testing.T) {
 	t.Parallel()
 	now := time.UnixMicro(1_800_000_000_000_000).UTC()
-	answer := func(code byte, rest ...byte) string {
-		return string(append(binary.BigEndian.AppendUint64([]byte{code}, uint64(now.UnixMicro())), rest...))
+	stamp := string(binary.BigEndian.AppendUint64(nil, uint64(now.UnixMicro())))
+	long := func(code byte, s []byte) string {
+		return string(append(binary.BigEndian.AppendUint32([]byte{code}, uint32(len(s))), s...))
 	}
 	mine := idempotency.Entry{Key: "k", Status: idempotency.InFlight, HolderID: "h"}
-	stored := mine
-	stored.Attempt, stored.CreatedAt, stored.TouchedAt, stored.ExpiresAt = 3, now, now, now.Add(time.Second)
-	fresh := binary.BigEndian.AppendUint64([]byte{0, 0, 0, 3}, uint64(now.UnixMicro()))
+	first, third := mine, mine
+	first.Attempt, first.CreatedAt, first.TouchedAt, first.ExpiresAt = 1, now, now, now.Add(time.Second)
+	third.Attempt, third.CreatedAt, third.TouchedAt, third.ExpiresAt = 3, now.Add(time.Minute), now.Add(time.Minute), now.Add(time.Minute+time.Second)
+	later := "5\x00\x00\x00\x03" + string(binary.BigEndian.AppendUint64(nil, uint64(third.CreatedAt.UnixMicro())))
 	for _, c := range []struct {
 		answer   string
 		inserted bool
 		entry    idempotency.Entry
 		bad      bool
 	}{
-		{answer: answer(answerInserted, fresh...), inserted: true, entry: stored},
-		{answer: answer(answerOwn, record(&stored, time.Second)...), inserted: true, entry: stored},
-		{answer: answer(answerKept, record(&stored, time.Second)...), entry: stored},
-		{answer: answer(answerNone)},
-		{answer: answer(4), bad: true},
-		{answer: answer(answerInserted, fresh[:8]...), bad: true},
-		{answer: answer(answerKept), bad: true},
+		{answer: "1", inserted: true, entry: first},
+		{answer: later, inserted: true, entry: third},
+		{answer: long(answerOwn, record(&third, time.Second)), inserted: true, entry: third},
+		{answer: long(answerKept, record(&third, time.Second)), entry: third},
+		{answer: "0"},
+		{answer: "8", bad: true},
+		{answer: later[:8], bad: true},
+		{answer: "3", bad: true},
+		{answer: long(answerKept, []byte("\x01")), bad: true},
+		{answer: "11", bad: true},
 		{answer: "", bad: true},
 	} {
-		res, err := claimed(c.answer, &mine, time.Second+999)
+		r := &request{script: scriptPut, entry: "k"}
+		one := call{requests: []*request{r}}
+		err := one.split(stamp + c.answer)
+		var res idempotency.PutResult
+		if err == nil {
+			res, err = claimed(r, &mine, time.Second+999)
+		}
 		if c.bad {
 			if !errors.Is(err, errRecord) {
 				t.Errorf("answer %q: %+v, %v", c.answer, res, err)
@@ -104,16 +119,35 @@ func TestClaimed(t *testing.T) {
 	}
 }
 
-// TestScriptsAreConstant: data goes in as keys and arguments only, and each script is found by the name that the server gives it.
+// TestCalls: what shares a run has script, shard and terms in common, and a run has a bound.
+func TestCalls(t *testing.T) {
+	t.Parallel()
+	put := func(shard int, ttl time.Duration) *request {
+		return &request{script: scriptPut, shard: shard, terms: terms{idempotency.InFlight, ttl}, entry: "k"}
+	}
+	reset := &request{script: scriptReset, keys: []string{"k"}}
+	list := []*request{put(0, 1), put(1, 1), put(0, 2), reset, put(0, 1), reset, {script: scriptFind, entry: "k"}}
+	for range 2 * maxCall {
+		list = append(list, put(1, 1))
+	}
+	var got []int
+	for _, c := range calls(list) {
+		got = append(got, len(c.requests))
+	}
+	if want := []int{2, maxCall, 1, 1, 1, 1, maxCall, 1}; !slices.Equal(got, want) {
+		t.Errorf("%v requests share a call, want %v", got, want)
+	}
+}
+
+// TestScriptsAreConstant: data goes in as keys and arguments only.
 func TestScriptsAreConstant(t *testing.T) {
 	t.Parallel()
-	entries, err := files.ReadDir("scripts")
-	if err != nil || len(entries) != 11 {
-		t.Fatal(len(entries), err)
-	}
-	r := &request{script: scriptFind, keys: [2]string{"}'\n", "\x00"}, args: []any{"return", []byte("\xff")}}
-	args := r.call(t.Context(), true).Args()
-	if args[1] != scriptFind.text || args[2] != "2" || args[3] != "}'\n" || !bytes.Equal(args[6].([]byte), []byte("\xff")) {
+	s := &Store{names: newLayout("p", 1)}
+	s.cfg.clock = func() time.Time { return time.UnixMicro(7) }
+	c := &call{requests: []*request{{script: scriptFind, entry: "}'\n"}, {script: scriptFind, entry: "\xff"}}}
+	s.prepare(t.Context(), c, true)
+	args := c.command.Args()
+	if len(args) != 6 || args[0] != "eval" || args[1] != scriptFind.text || args[2] != 2 || args[3] != "}'\n" || *args[4].(*string) != "\xff" {
 		t.Errorf("arguments %q", args)
 	}
 }

@@ -8,52 +8,56 @@ import (
 	"strings"
 	"time"
 
-	goredis "github.com/redis/go-redis/v9"
-
 	"go.aimon.at/idempotency"
 )
 
-// request is one run of a script.
+// request is one operation: an entry's part in a run of a script that takes many, or a run of its own.
 type request struct {
 	script *script
 	shard  int
-	keys   [2]string // the second may be empty
-	args   []any
+
+	// Of a script that takes many.
+	terms  terms
+	entry  string    // the name of the entry
+	values [2]string // its arguments
+
+	// Of a script that is one operation's alone: all keys, and all arguments behind the clock.
+	keys  []string
+	args  []any
+	clock any // nil: the store's
+
 	size   int  // bytes of results among the arguments
 	writes bool // what it stores is to be replicated
 	once   bool // the repeat of one that took effect would answer otherwise
-	answer string
-	place  int // in a batch
+
+	answer string    // all of it, or what follows the code
+	code   byte      // of the answer about an entry
+	now    time.Time // of the server, with the answer about an entry
+	place  int       // in a batch
 }
 
-// command is a call of a script that the client must not send again by itself: after a lost reply it could end with a refusal
-// of the second sending, and that would be no proof that the first had no effect. The store repeats, and keeps count.
-type command struct{ *goredis.StringCmd }
+// terms are what requests must have in common to share a run.
+type terms struct {
+	status idempotency.Status
+	ttl    time.Duration
+}
 
-// NoRetry overrides go-redis's answer.
-func (command) NoRetry() bool { return true }
-
-// call makes the command: by the script's name, or with its text.
-func (r *request) call(ctx context.Context, whole bool) command {
-	args := make([]any, 0, 5+len(r.args))
-	if whole {
-		args = append(args, "eval", r.script.text)
-	} else {
-		args = append(args, "evalsha", r.script.sha)
-	}
-	if r.keys[1] == "" {
-		args = append(args, "1", r.keys[0])
-	} else {
-		args = append(args, "2", r.keys[0], r.keys[1])
-	}
-	cmd := command{goredis.NewStringCmd(ctx, append(args, r.args...)...)}
-	cmd.SetFirstKeyPos(3)
-	return cmd
+// about reports whether it is about an entry, and is answered so.
+func (r *request) about() bool {
+	return r.entry != "" || r.script == scriptTakeOver || r.script == scriptReset
 }
 
 // stored reports whether the caller's write is what the entry now holds, so that its replication matters.
 func (r *request) stored() bool {
-	return r.writes && r.answer != "" && r.answer[0] != '0' && r.answer[0] != answerKept && r.answer[0] != answerNone
+	if !r.writes || !r.about() {
+		return r.writes
+	}
+	switch r.code {
+	case answerYes, answerBefore, answerOwn, answerLater:
+		return true
+	default:
+		return false
+	}
 }
 
 const (
@@ -66,7 +70,7 @@ const (
 func (s *Store) run(ctx context.Context, r *request) error {
 	unknown := false
 	for n := 0; ; n++ {
-		err := s.groups[r.shard%len(s.groups)].do(ctx, r)
+		err := s.groups[r.shard%len(s.groups)].Do(ctx, r)
 		if err == nil {
 			return nil
 		}

@@ -21,9 +21,10 @@ type Store struct {
 	cfg     config
 	names   layout
 	tell    string // the command by which changes are told, or empty
-	groups  []*group
+	groups  []*backend.Coalescer[*request]
 	pusher  *pusher
-	inserts atomic.Uint64
+	inserts atomic.Int64
+	guess   *guess
 	shut    atomic.Bool
 	after   func() error // what Close closes beside the store: a client of its own
 }
@@ -64,8 +65,16 @@ func New(client goredis.UniversalClient, opts ...Option) (*Store, error) {
 	case *goredis.Ring:
 		return nil, invalid("a Ring gives the keys of a server that it can't reach to another, so two may hold one")
 	}
-	s := &Store{client: client, cfg: cfg, names: newLayout(cfg.prefix, cfg.shards)}
+	s := &Store{client: client, guess: newGuess()}
 	s.cluster, _ = client.(cluster)
+	shards := 1
+	switch {
+	case cfg.shards != nil:
+		shards = *cfg.shards
+	case s.cluster != nil:
+		shards = DefaultShards
+	}
+	s.cfg, s.names = cfg, newLayout(cfg.prefix, shards)
 	if cfg.clock != nil {
 		s.cfg.clock = backend.Clock(cfg.clock)
 	}
@@ -77,10 +86,10 @@ func New(client goredis.UniversalClient, opts ...Option) (*Store, error) {
 	}
 	groups := 1
 	if s.cluster != nil {
-		groups = cfg.shards // so that a master that hangs holds up no other's
+		groups = shards // so that a master that hangs holds up no other's
 	}
 	for range groups {
-		s.groups = append(s.groups, &group{store: s, maxTrips: cfg.maxTrips, maxBatch: cfg.maxBatch})
+		s.groups = append(s.groups, s.newGroup())
 	}
 	s.pusher = newPusher(s)
 	ctx, cancel := context.WithTimeout(context.Background(), startUp)
@@ -96,7 +105,7 @@ func New(client goredis.UniversalClient, opts ...Option) (*Store, error) {
 // agree compares the layout with that of the others below the prefix.
 func (s *Store) agree(ctx context.Context) error {
 	text := s.names.text(s.cfg.push)
-	r := &request{script: scriptLayout, keys: [2]string{s.names.name()}, args: []any{text, s.tell}}
+	r := &request{script: scriptLayout, keys: []string{s.names.name()}, args: []any{text, s.tell}}
 	if err := s.run(ctx, r); err != nil {
 		return fmt.Errorf("the server does not run scripts for this user: %w", err)
 	}
@@ -115,35 +124,30 @@ func (s *Store) agree(ctx context.Context) error {
 // rehearse plays all operations that write on an entry of its own beside the data, so that a server that forbids one of
 // their commands is found out before it leaves a real one half done. It leaves nothing behind.
 func (s *Store) rehearse(ctx context.Context) error {
-	key := "rehearsal " + rand.Text()
-	index := "{" + s.cfg.prefix + ":rehearsal}:"
-	run := func(sc *script, args ...any) error {
-		r := &request{script: sc, keys: [2]string{index + key, index}, args: args}
-		if err := s.run(ctx, r); err != nil {
-			return fmt.Errorf("the server forbids what the scripts do: %w", err)
-		}
-		return nil
-	}
-	e := idempotency.Entry{Status: idempotency.InFlight, HolderID: "a"}
+	base := "{" + s.cfg.prefix + ":rehearsal}"
+	flights, results, key := base+"f", base+"r", base+":"+rand.Text()
 	us, life := time.Minute.Microseconds(), time.Minute.Milliseconds()
-	for _, step := range []func() error{
-		func() error { return run(scriptPut, "", 1, "a", us, life, tail(&e), trimMost, "") },
-		func() error { return run(scriptTouch, "", "a", life) },
-		func() error { return run(scriptTakeOver, "", "a", "", "b", us, life, tail(&e), "") },
-		func() error { return run(scriptReset, "", "b", "", "") },
-		func() error { return run(scriptPut, "", 1, "a", us, life, tail(&e), 0, "") },
-		func() error { return run(scriptDone, "", "a", "1", 1, life, "") },
-		func() error { return run(scriptFind, "") },
-	} {
-		if err := step(); err != nil {
-			return err
-		}
-	}
+	a := rest(&idempotency.Entry{HolderID: "a"}, time.Minute)
+	b := rest(&idempotency.Entry{HolderID: "b"}, time.Minute)
+	three, two := []string{flights, results, key}, []string{flights, key}
 	for _, r := range []*request{
-		{script: scriptRange, keys: [2]string{index}, args: []any{"", all, "", "", "", 1}},
-		{script: scriptSweep, keys: [2]string{index}, args: []any{"", int64(flight - 1), sweepBatch}},
+		{script: scriptPut, keys: three, args: []any{"\x01", us, life, "", "", trimMost, -1, a}},
+		{script: scriptTouch, keys: two, args: []any{life, "a"}},
+		{script: scriptTakeOver, keys: two, args: []any{"a", "", "b", life, "", "", b}},
+		{script: scriptReset, keys: two, args: []any{"b", "", "", ""}},
+		{script: scriptPut, keys: three, args: []any{"\x01", us, life, "", "", 0, 0, a}},
+		{script: scriptRange, keys: two[:1], args: []any{base + ":", int(idempotency.InFlight), "", "", "", 1}},
+		{script: scriptFind, keys: three[2:]},
+		{script: scriptDone, keys: three, args: []any{1, life, "", "", "a", "1"}}, // dead after a microsecond
+		{script: scriptSweep, keys: three[:2], args: []any{int64(1<<53 - 1), sweepBatch, int(idempotency.InFlight), "", ""}},
+		{script: scriptSweep, keys: three[:2], args: []any{int64(1<<53 - 1), sweepBatch, int(idempotency.Done), "", ""}},
 	} {
-		if err := s.run(ctx, r); err != nil {
+		r.clock = "" // the server's own
+		err := s.run(ctx, r)
+		if err == nil && len(r.answer) > 13 && r.answer[8] == answerFailed { // behind now, and before a length
+			err = serverError(r.answer[13:])
+		}
+		if err != nil {
 			return fmt.Errorf("the server forbids what the scripts do: %w", err)
 		}
 	}

@@ -2,10 +2,11 @@ package redis
 
 import (
 	"context"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"go.aimon.at/idempotency"
 )
 
 // sweepBatch entries go at once: what one script may hold up the server for.
@@ -24,21 +25,27 @@ func (s *Store) SweepExpired(ctx context.Context, now time.Time) (int, error) {
 	until := micros(now)
 	var removed atomic.Int64
 	err = s.eachShard(ctx, func(ctx context.Context, shard int) error {
-		for {
-			r := s.in(shard, scriptSweep, s.now(), until, sweepBatch)
-			r.writes, r.once = true, true // a repeat would not count what the first removed
-			if err := s.run(ctx, r); err != nil {
-				return err
-			}
-			n, err := strconv.Atoi(r.answer)
-			if err != nil {
-				return errRecord
-			}
-			removed.Add(int64(n))
-			if n < sweepBatch {
-				return nil
+		for _, kind := range []idempotency.Status{idempotency.Done, idempotency.InFlight} {
+			var behind place
+			for more := true; more; {
+				names := &s.names.shards[shard]
+				r := &request{
+					script: scriptSweep, shard: shard, keys: []string{names.flights, names.results},
+					args:   []any{until, sweepBatch, int(kind), behind.score, behind.member},
+					writes: true, once: true, // a repeat would not count what the first removed
+				}
+				if err := s.run(ctx, r); err != nil {
+					return err
+				}
+				answer := reader{s: r.answer}
+				removed.Add(int64(answer.uint(4)))
+				more, behind = answer.uint(1) == 1, place{answer.long(), answer.long()}
+				if answer.broken {
+					return errRecord
+				}
 			}
 		}
+		return nil
 	})
 	return int(removed.Load()), fail(ctx, "SweepExpired", err)
 }
@@ -49,7 +56,7 @@ func (s *Store) eachShard(ctx context.Context, f func(ctx context.Context, shard
 	defer cancel(nil)
 	var next atomic.Int64
 	var wg sync.WaitGroup
-	n := len(s.names.indexes)
+	n := len(s.names.shards)
 	for range min(n, 4) {
 		wg.Go(func() {
 			for i := int(next.Add(1)) - 1; i < n && ctx.Err() == nil; i = int(next.Add(1)) - 1 {

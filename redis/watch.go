@@ -26,13 +26,13 @@ func (s *Store) Watch(ctx context.Context, key string) (<-chan struct{}, error) 
 		return nil, fail(ctx, "Watch", err)
 	}
 	shard := s.names.shard(key)
-	channel := s.names.indexes[shard] + key
+	channel := s.names.shards[shard].base + key
 	for {
 		ses, err := s.pusher.open(shard)
 		if err != nil {
 			return nil, fail(ctx, "Watch", err)
 		}
-		ch, err := ses.watch(ctx, channel)
+		ch, err := ses.watch(ctx, shard, channel)
 		if err == nil {
 			return ch, nil
 		}
@@ -43,17 +43,21 @@ func (s *Store) Watch(ctx context.Context, key string) (<-chan struct{}, error) 
 	}
 }
 
-func (ses *session) watch(ctx context.Context, channel string) (<-chan struct{}, error) {
+func (ses *session) watch(ctx context.Context, shard int, channel string) (<-chan struct{}, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	stop := context.AfterFunc(ses.ctx, cancel)
 	ch := ses.hub.Watch(ctx, channel)
-	ready := ses.add(channel)
+	ready := ses.add(shard, channel)
 	context.AfterFunc(ctx, func() {
 		stop()
 		ses.remove(channel)
 	})
 	select {
 	case <-ready:
+		if err := ses.mark(ctx, shard); err != nil {
+			cancel()
+			return nil, fmt.Errorf("%w: %w", ErrNoPush, err)
+		}
 		return ch, nil
 	case <-ctx.Done():
 		cancel()
@@ -89,7 +93,7 @@ type pusher struct {
 func newPusher(s *Store) *pusher {
 	n := 1
 	if s.cluster != nil {
-		n = s.cfg.shards
+		n = len(s.names.shards)
 	}
 	return &pusher{store: s, now: make([]*session, n), failed: make([]time.Time, n)}
 }
@@ -143,12 +147,14 @@ type session struct {
 	err    error
 	sub    *goredis.PubSub // nil while there is no connection
 	wanted map[string]*subscription
-	idle   time.Time // since when nobody watches
+	marked map[int]time.Time // when each shard was last marked as watched, over this connection's time
+	idle   time.Time         // since when nobody watches
 }
 
 // subscription is a channel that is or was wanted. Confirmations come in the order of the requests, so the last one asked for
 // has been confirmed when there are as many.
 type subscription struct {
+	shard           int
 	watchers        int
 	asked, answered int
 	ready           chan struct{} // closed when the server has confirmed
@@ -158,7 +164,8 @@ type subscription struct {
 
 func newSession(s *Store) *session {
 	ses := &session{
-		store: s, ended: make(chan struct{}), wake: make(chan struct{}, 1), wanted: map[string]*subscription{}, idle: time.Now(),
+		store: s, ended: make(chan struct{}), wake: make(chan struct{}, 1), wanted: map[string]*subscription{}, marked: map[int]time.Time{},
+		idle: time.Now(),
 	}
 	ses.ctx, ses.cancel = context.WithCancel(context.Background())
 	return ses
@@ -171,12 +178,12 @@ func (ses *session) why() error {
 }
 
 // add has a channel subscribed to; what it returns is closed when the server has confirmed that.
-func (ses *session) add(channel string) <-chan struct{} {
+func (ses *session) add(shard int, channel string) <-chan struct{} {
 	ses.mu.Lock()
 	defer ses.mu.Unlock()
 	sub := ses.wanted[channel]
 	if sub == nil {
-		sub = &subscription{ready: make(chan struct{}), open: true}
+		sub = &subscription{shard: shard, ready: make(chan struct{}), open: true}
 		ses.wanted[channel] = sub
 		if ses.sub != nil {
 			ses.ask(sub, channel)

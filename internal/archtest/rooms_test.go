@@ -31,12 +31,13 @@ type room struct {
 // rooms are the arrows of the house, and there are no others: a package that is not here, and an import that is not
 // named here, fail the test. What follows from the table:
 //
-//   - examples → backends → backend → root → standard library; adapters → root. A backend never imports another.
+//   - examples → backends → backend → root → standard library; a backend never imports another.
+//   - Adapters → root, and the one library that each is for; none for net/http.
 //   - Only tests import conformance and internal, and nothing imports the examples.
 //   - Servers are started by internal/integration alone, where other tests get them.
 //   - A driver or a test library stands in the rows that may have it. `go mod tidy` of a consumer looks into the tests
 //     of the packages that it imports, so a test import costs a user as much as any other: the tests of the root,
-//     backend, memory and conformance bring in no third-party module.
+//     backend, memory, conformance and idemhttp bring in no third-party module.
 var rooms = []room{
 	{dir: ".", tests: []string{"backend", "memory", "conformance"}},
 	{dir: "backend", code: []string{"."}, tests: []string{"memory"}},
@@ -48,12 +49,14 @@ var rooms = []room{
 	{dir: "postgres", code: []string{".", "backend", pgx}},
 	{dir: "redis", code: []string{".", "backend", goredis}},
 
+	{dir: "idemhttp", code: []string{"."}, tests: []string{"memory"}},
 	{dir: "idemgrpc", code: []string{".", grpc, genproto, protobuf}, tests: []string{"memory"}},
 	{dir: "idemotel", code: []string{".", otel}, tests: []string{"memory"}},
 
 	{dir: "examples/quickstart", code: []string{".", "memory"}},
 	{dir: "examples/filestore", code: []string{".", "backend"}, tests: []string{"conformance"}},
 	{dir: "examples/payments", code: []string{".", "backend", "memory", "bolt", bbolt}},
+	{dir: "examples/consumer", code: []string{".", "postgres", "redis", pgx, goredis}, tests: []string{"internal/integration"}},
 	{dir: "bench", code: []string{".", "backend", "memory", "bolt", "lru", bbolt}, tests: []string{"postgres", "redis", "internal/integration", pgx, goredis}},
 
 	{dir: "internal/archtest"},
@@ -61,6 +64,11 @@ var rooms = []room{
 		dir:   "internal/integration",
 		code:  []string{pgx, goredis, testcontainers, dockerAPI, dockerClient},
 		tests: []string{".", "backend", "conformance", "postgres", "redis", goleak},
+	},
+	{
+		dir:   "internal/httpload",
+		code:  []string{".", "backend", "memory", "bolt", "postgres", "idemhttp"},
+		tests: []string{"internal/integration"},
 	},
 	{
 		dir:   "internal/model",

@@ -18,25 +18,60 @@ import (
 	"github.com/testcontainers/testcontainers-go"
 )
 
-// PostgresImage is the variable of the environment that names the image to run.
-const PostgresImage = "IDEMPOTENCY_POSTGRES_IMAGE"
+// image is a kind of container that a server runs in.
+type image struct {
+	variable string // of the environment, that names the image to run
+	official string
+	local    func() (files []byte, repo, tag string, err error) // a build context of this machine's binaries; nil: it has none
+	user     string
+	run      string // a shell's command that runs the server in the foreground, with its own arguments as "$@"
+	before   string // a command to run first
+	pid      string // the file in which the server puts its process ID, in the first line
+	port     int    // inside; 0: the server is on the host's network
+	instant  string // the signal that ends it as a power cut would
+	ping     func(addr string) func(context.Context) error
+}
 
-const officialPostgres = "postgres:17-alpine"
+// PostgresImage and RedisImage are the variables of the environment that name the images to run.
+const (
+	PostgresImage = "IDEMPOTENCY_POSTGRES_IMAGE"
+	RedisImage    = "IDEMPOTENCY_REDIS_IMAGE"
+)
 
-// postgresInBox runs in any image that has PostgreSQL in its path and a shell. It starts the server again when it was
-// killed, and ends when its standard input does: that is held by the test process, which may be killed too.
-const postgresInBox = `
-initdb -D /tmp/data "$@" || exit 1
-echo 'host all all all trust' >>/tmp/data/pg_hba.conf
-set -f; IFS='
-'
-while :; do postgres -D /tmp/data -c listen_addresses='*' $POSTGRES_FLAGS; done &
-while read -r line; do :; done
-kill -9 -1`
+var postgresBox = image{
+	variable: PostgresImage, official: "postgres:17-alpine", local: postgresFiles, user: "postgres",
+	before: "initdb -D /tmp/data " + strings.Join(initdbFlags, " ") + " && echo 'host all all all trust' >>/tmp/data/pg_hba.conf",
+	run:    `postgres -D /tmp/data -c listen_addresses='*' "$@"`,
+	pid:    "/tmp/data/postmaster.pid", port: 5432, instant: "QUIT", ping: pingPostgres,
+}
+
+// redisBox is on the host's network, since the servers of a cluster reach each other by the addresses at which clients reach
+// them. An engine in a virtual machine, such as Docker Desktop's, must be set up to have that.
+var redisBox = image{
+	variable: RedisImage, official: "redis:7.4-alpine", local: redisFiles, user: "redis",
+	before: ":",
+	run:    `redis-server --dir /tmp --pidfile /tmp/pid "$@"`,
+	pid:    "/tmp/pid", instant: "KILL", ping: pingRedis,
+}
+
+func containerPostgres(settings []string) (instance, error) {
+	return startBox(&postgresBox, func(int) []string { return postgresFlags(settings) })
+}
+
+func containerRedis(settings []string) (instance, error) {
+	return startBox(&redisBox, func(port int) []string { return redisFlags(port, settings) })
+}
+
+// script starts the server again when it was killed, and ends when its standard input does: that is held by the test
+// process, which may be killed too.
+func (i *image) script() string {
+	return i.before + " || exit 1\nwhile :; do " + i.run + "; done &\nwhile read -r line; do :; done\nkill -9 -1"
+}
 
 // box is a server in a container.
 type box struct {
 	*testcontainers.DockerContainer
+	kind  *image
 	addr  string
 	stdin io.Closer
 	ping  func(context.Context) error
@@ -70,14 +105,14 @@ type quiet struct{}
 
 func (quiet) Printf(string, ...any) {}
 
-func containerPostgres(settings []string) (instance, error) {
+func startBox(kind *image, flags func(port int) []string) (instance, error) {
 	cli, err := engine()
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute) // a pull may be among it
 	defer cancel()
-	image, options, err := postgresImage()
+	name, options, err := kind.choose()
 	if err != nil {
 		return nil, err
 	}
@@ -85,23 +120,30 @@ func containerPostgres(settings []string) (instance, error) {
 	if err != nil {
 		return nil, err
 	}
-	inside := network.MustParsePort("5432/tcp")
 	options = append(options,
 		testcontainers.WithLogger(quiet{}),
-		testcontainers.WithEntrypoint("/bin/sh", "-c", postgresInBox, "sh"),
-		testcontainers.WithCmd(initdbFlags...),
-		testcontainers.WithEnv(map[string]string{"POSTGRES_FLAGS": strings.Join(postgresFlags(settings), "\n")}),
-		testcontainers.WithExposedPorts(inside.String()), // without it the binding below is dropped
+		testcontainers.WithEntrypoint("/bin/sh", "-c", kind.script(), "sh"),
+		testcontainers.WithCmd(flags(port)...),
 		testcontainers.WithConfigModifier(func(c *containertypes.Config) {
-			c.User, c.OpenStdin, c.StdinOnce = "postgres", true, true
+			c.User, c.OpenStdin, c.StdinOnce = kind.user, true, true
 		}),
 		testcontainers.WithHostConfigModifier(func(c *containertypes.HostConfig) {
 			c.AutoRemove = true
 			c.ShmSize = 1 << 30
-			c.PortBindings = network.PortMap{inside: {{HostIP: netip.AddrFrom4([4]byte{127, 0, 0, 1}), HostPort: strconv.Itoa(port)}}}
+			if kind.port == 0 {
+				c.NetworkMode = "host"
+			}
 		}))
-	b := &box{addr: addr, ping: pingPostgres(addr)}
-	if b.DockerContainer, err = testcontainers.Run(ctx, image, options...); err == nil {
+	if kind.port != 0 {
+		inside := network.MustParsePort(strconv.Itoa(kind.port) + "/tcp")
+		options = append(options,
+			testcontainers.WithExposedPorts(inside.String()), // without it the binding below is dropped
+			testcontainers.WithHostConfigModifier(func(c *containertypes.HostConfig) {
+				c.PortBindings = network.PortMap{inside: {{HostIP: netip.AddrFrom4([4]byte{127, 0, 0, 1}), HostPort: strconv.Itoa(port)}}}
+			}))
+	}
+	b := &box{kind: kind, addr: addr, ping: kind.ping(addr)}
+	if b.DockerContainer, err = testcontainers.Run(ctx, name, options...); err == nil {
 		var attached client.ContainerAttachResult
 		attached, err = cli.ContainerAttach(ctx, b.GetContainerID(), client.ContainerAttachOptions{Stream: true, Stdin: true})
 		b.stdin = attached.Conn
@@ -118,18 +160,21 @@ func containerPostgres(settings []string) (instance, error) {
 
 func (b *box) address() string { return b.addr }
 
-// postmaster is the process ID of the server, inside.
-const postmaster = `read -r pid </tmp/data/postmaster.pid && `
-
 func (b *box) signal(sig syscall.Signal) error {
-	return b.shell(postmaster + fmt.Sprintf("kill -%d $pid", int(sig)))
+	return b.shell(fmt.Sprintf("read -r pid <%s && kill -%d $pid", b.kind.pid, int(sig)))
 }
 
 func (b *box) crash() error {
-	if err := b.shell(postmaster + "kill -QUIT $pid && while kill -0 $pid 2>/dev/null; do :; done"); err != nil {
+	err := b.shell(fmt.Sprintf("read -r pid <%s && kill -%s $pid && while kill -0 $pid 2>/dev/null; do :; done", b.kind.pid, b.kind.instant))
+	if err != nil {
 		return err
 	}
 	return untilServing(b.ping, func() error { return nil })
+}
+
+func (b *box) kill() error {
+	b.stop()
+	return nil
 }
 
 func (b *box) shell(script string) error {
@@ -148,7 +193,7 @@ func (b *box) shell(script string) error {
 
 func (b *box) stop() {
 	if b.stdin != nil {
-		_ = b.stdin.Close()
+		_ = b.stdin.Close() // it ends by itself, all at once
 	}
 	if b.DockerContainer != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)

@@ -10,33 +10,55 @@ import (
 	"go.aimon.at/idempotency"
 )
 
-// TestContainer starts a server the way that is otherwise taken on machines without its binaries. Without an engine it demands
-// that the helper says so.
+// TestContainer starts servers the way that is otherwise taken on machines without their binaries. Without an engine it
+// demands that the helper says so.
 func TestContainer(t *testing.T) {
 	t.Parallel()
-	run, err := containerPostgres([]string{"fsync=off"})
-	if errors.Is(err, errMissing) {
-		t.Logf("nothing to start: %v", err)
-		return
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(run.stop)
-	server := &PostgresServer{URL: postgresURL(run.address()), run: run}
-	pool := server.Pool(t, 4)
-	store := open(t, pool, migrated(t, server, pool))
-	claim := idempotency.Entry{Status: idempotency.InFlight, HolderID: "h"}
-	if put, err := store.PutIfAbsent(t.Context(), "k", claim, time.Hour); err != nil || !put.Inserted {
-		t.Fatalf("inserted %v, %v", put.Inserted, err)
-	}
-	server.Crash(t)
-	eventually(t, "the claim after a crash", func() bool {
-		put, err := store.PutIfAbsent(t.Context(), "k", claim, time.Hour)
-		return err == nil && put.Inserted
-	})
-	if err := run.signal(syscall.SIGHUP); err != nil {
-		t.Error(err)
+	for _, kind := range []struct {
+		service *service
+		way     func([]string) (instance, error)
+		setting []string
+		open    func(*testing.T, server) idempotency.Store
+	}{
+		{&postgresService, containerPostgres, []string{"fsync=off"}, func(t *testing.T, s server) idempotency.Store {
+			server := &PostgresServer{s}
+			pool := server.Pool(t, 4)
+			return open(t, pool, migrated(t, server, pool))
+		}},
+		{&redisService, containerRedis, []string{"--appendfsync", "always"}, func(t *testing.T, s server) idempotency.Store {
+			return openRedis(t, redisServer(s).Client(t), Prefix())
+		}},
+	} {
+		t.Run(kind.service.name, func(t *testing.T) {
+			t.Parallel()
+			run, err := kind.way(kind.setting)
+			if errors.Is(err, errMissing) {
+				t.Logf("nothing to start: %v", err)
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(run.stop)
+			server := server{URL: kind.service.at(run.address()), run: run}
+			store := kind.open(t, server)
+			claim := idempotency.Entry{Status: idempotency.InFlight, HolderID: "h"}
+			if put, err := store.PutIfAbsent(t.Context(), "k", claim, time.Hour); err != nil || !put.Inserted {
+				t.Fatalf("inserted %v, %v", put.Inserted, err)
+			}
+			server.Crash(t)
+			eventually(t, "the claim after a crash", func() bool {
+				_, err := store.Find(t.Context(), "k")
+				return err == nil
+			})
+			if err := run.signal(syscall.SIGCONT); err != nil {
+				t.Error(err)
+			}
+			server.Kill(t)
+			if _, err := store.Find(t.Context(), "k"); err == nil {
+				t.Error("it serves after it was killed")
+			}
+		})
 	}
 }
 

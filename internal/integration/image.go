@@ -16,24 +16,43 @@ import (
 	"github.com/testcontainers/testcontainers-go"
 )
 
-// postgresImage returns the image to run: that of the environment, or one built from the binaries of this machine, where it has
+// choose returns the image to run: that of the environment, or one built from the binaries of this machine, where it has
 // them, or the official one.
-func postgresImage() (name string, options []testcontainers.ContainerCustomizer, err error) {
-	if name = os.Getenv(PostgresImage); name != "" {
+func (i *image) choose() (name string, options []testcontainers.ContainerCustomizer, err error) {
+	if name = os.Getenv(i.variable); name != "" {
 		return name, nil, nil
 	}
+	files, repo, tag, err := i.local()
+	switch {
+	case err != nil:
+		return "", nil, fmt.Errorf("an image of this machine's binaries: %w", err)
+	case files == nil:
+		return i.official, nil, nil
+	}
+	return "", []testcontainers.ContainerCustomizer{testcontainers.WithDockerfile(testcontainers.FromDockerfile{
+		ContextArchive: bytes.NewReader(files), Repo: repo, Tag: tag, KeepImage: true,
+	})}, nil
+}
+
+// postgresFiles has the server's programs and data files.
+func postgresFiles() (files []byte, repo, tag string, err error) {
 	bin, err := postgresBinaries()
 	if err != nil || !strings.HasPrefix(bin, "/usr/lib/postgresql/") {
-		return officialPostgres, nil, nil
-	}
-	files, err := imageOf(bin)
-	if err != nil {
-		return "", nil, fmt.Errorf("an image of this machine's binaries: %w", err)
+		return nil, "", "", nil
 	}
 	version := path.Base(path.Dir(bin))
-	return "", []testcontainers.ContainerCustomizer{testcontainers.WithDockerfile(testcontainers.FromDockerfile{
-		ContextArchive: bytes.NewReader(files), Repo: "idempotency-postgres", Tag: version, KeepImage: true,
-	})}, nil
+	files, err = imageOf("postgres", bin, []string{filepath.Join(bin, "initdb"), filepath.Join(bin, "postgres")},
+		[]string{filepath.Join(path.Dir(bin), "lib"), "/usr/share/postgresql/" + version, "/usr/share/zoneinfo"})
+	return files, "idempotency-postgres", version, err
+}
+
+func redisFiles() (files []byte, repo, tag string, err error) {
+	server, err := exec.LookPath("redis-server")
+	if err != nil {
+		return nil, "", "", nil
+	}
+	files, err = imageOf("redis", filepath.Dir(server), []string{server}, nil)
+	return files, "idempotency-redis", "local", err
 }
 
 const dockerfile = `FROM scratch
@@ -41,22 +60,20 @@ ADD files.tar /
 ENV PATH=%s:/bin
 `
 
-// imageOf returns a build context of what PostgreSQL needs to run: its programs with their libraries, its data files, a shell.
-func imageOf(bin string) ([]byte, error) {
-	version := path.Base(path.Dir(bin))
+// imageOf returns a build context of programs with their libraries, directories of data, a user to run them, and a shell.
+func imageOf(user, bin string, programs, data []string) ([]byte, error) {
 	var tree archive
 	tree.init()
 	for _, dir := range []string{"tmp/", "bin/"} {
 		tree.add(&tar.Header{Name: dir, Typeflag: tar.TypeDir, Mode: 0o1777}, nil)
 	}
-	tree.text("etc/passwd", "root:x:0:0::/:/bin/sh\npostgres:x:70:70::/tmp:/bin/sh\n")
-	tree.text("etc/group", "root:x:0:\npostgres:x:70:\n")
-	tree.file("/bin/sh", "/bin/sh")
-	for _, program := range []string{filepath.Join(bin, "initdb"), filepath.Join(bin, "postgres"), "/bin/sh"} {
+	tree.text("etc/passwd", "root:x:0:0::/:/bin/sh\n"+user+":x:70:70::/tmp:/bin/sh\n")
+	tree.text("etc/group", "root:x:0:\n"+user+":x:70:\n")
+	for _, program := range append([]string{"/bin/sh"}, programs...) {
 		tree.libraries(program)
 		tree.file(program, program)
 	}
-	for _, dir := range []string{filepath.Join(path.Dir(bin), "lib"), "/usr/share/postgresql/" + version, "/usr/share/zoneinfo"} {
+	for _, dir := range data {
 		tree.dir(dir)
 	}
 	files := tree.close()

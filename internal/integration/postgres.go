@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -25,56 +24,24 @@ const PostgresURL = "IDEMPOTENCY_POSTGRES_URL"
 
 var postgresService = service{
 	name: "PostgreSQL", url: PostgresURL, debian: "postgresql",
+	at: postgresURL, settings: []string{"fsync=off", "full_page_writes=off"},
 	local: localPostgres, container: containerPostgres,
 }
 
-// PostgresServer is a running server.
-type PostgresServer struct {
-	// URL of a database that the tests may create schemas in.
-	URL string
-
-	run instance // nil: not ours
-}
-
-var shared = sync.OnceValues(func() (*PostgresServer, error) {
-	if u := os.Getenv(PostgresURL); u != "" {
-		return &PostgresServer{URL: u}, nil
-	}
-	s, err := newPostgres("fsync=off", "full_page_writes=off")
-	if err == nil {
-		atExit(s.run.stop)
-	}
-	return s, err
-})
+// PostgresServer is a running server. Its URL is of a database that the tests may create schemas in.
+type PostgresServer struct{ server }
 
 // Postgres returns the server that the tests of this process share. Each makes a schema of its own (see Schema).
 func Postgres(tb testing.TB) *PostgresServer {
 	tb.Helper()
-	s, err := shared()
-	if err != nil {
-		postgresService.unavailable(tb, err)
-	}
-	return s
+	return &PostgresServer{postgresService.shared(tb)}
 }
 
 // NewPostgres starts a server for one test alone, to be stopped, started again or measured (fsync is on), with settings of
 // its own ("name=value"). A server named by the environment is never used for that.
 func NewPostgres(tb testing.TB, settings ...string) *PostgresServer {
 	tb.Helper()
-	s, err := newPostgres(settings...)
-	if err != nil {
-		postgresService.unavailable(tb, err)
-	}
-	tb.Cleanup(s.run.stop)
-	return s
-}
-
-func newPostgres(settings ...string) (*PostgresServer, error) {
-	run, err := postgresService.start(settings...)
-	if err != nil {
-		return nil, err
-	}
-	return &PostgresServer{URL: postgresURL(run.address()), run: run}, nil
+	return &PostgresServer{postgresService.own(tb, settings...)}
 }
 
 func postgresURL(addr string) string {
@@ -149,14 +116,6 @@ func postgresBinaries() (string, error) {
 	}
 	newest := slices.MaxFunc(found, func(a, b string) int { return version(a) - version(b) })
 	return filepath.Dir(newest), nil
-}
-
-// Crash kills the server as a power cut would, and starts it again at the same address.
-func (s *PostgresServer) Crash(tb testing.TB) {
-	tb.Helper()
-	if err := s.run.crash(); err != nil {
-		tb.Fatal(err)
-	}
 }
 
 var schemas atomic.Int64

@@ -94,9 +94,9 @@ func TestPlans(t *testing.T) {
 			fingerprint, session_id, result_blob)
 		SELECT t, t, t + interval '1 day', t + interval '1 day', '1 day', '30 s', 1, 2, 'done' || n, 'h', '', '', '1'
 		FROM generate_series(1, 1000000) AS n, LATERAL (SELECT clock_timestamp() - n * interval '1 ms' AS t) AS at`)
-	exec(`INSERT INTO ` + table + ` (created_at, touched_at, expires_at, due_at, ttl, lease, attempt, status, key, holder_id,
+	exec(`INSERT INTO ` + table + ` (created_at, touched_at, expires_at, ttl, lease, attempt, status, key, holder_id,
 			fingerprint, session_id)
-		SELECT t, t, t + interval '1 day', t + interval '1 day', '1 day', '30 s', 1, 1, 'flight' || n, 'h', '', ''
+		SELECT t, t, t + interval '1 day', '1 day', '30 s', 1, 1, 'flight' || n, 'h', '', ''
 		FROM generate_series(1, 500) AS n,
 			LATERAL (SELECT clock_timestamp() - CASE WHEN n <= 100 THEN interval '1 hour' ELSE '0' END AS t) AS at`)
 	exec("VACUUM ANALYZE " + table)
@@ -141,6 +141,7 @@ func TestPlans(t *testing.T) {
 		{"takeover", "NULL, 'flight7', 'h', NULL, '1 h', '1 s', 'x', '', '', 'ch'", "_pkey"},
 		{"stale", "NULL, clock_timestamp() - interval '1 minute', 256", "_in_flight"},
 		{"sweep", "NULL, NULL, NULL, 1000", "_due"},
+		{"sweepflight", "NULL, NULL, NULL, 1000", "_in_flight"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			text, err := postgres.Statement(c.name, postgres.WithSchema(schema))

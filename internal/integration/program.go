@@ -87,6 +87,8 @@ func (p *program) crash() error {
 	return p.start()
 }
 
+func (p *program) kill() error { return p.signal(p.instant) }
+
 func (p *program) stop() {
 	if p.proc != nil {
 		p.proc.end(p.fast)

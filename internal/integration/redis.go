@@ -25,61 +25,62 @@ const (
 	RedisClusterURL = "IDEMPOTENCY_REDIS_CLUSTER_URL"
 )
 
+var redisService = service{
+	name: "Redis", url: RedisURL, debian: "redis-server",
+	at:    func(addr string) string { return "redis://" + addr + "/0" },
+	local: localRedis, container: containerRedis,
+}
+
 // RedisServer is a running server.
 type RedisServer struct {
-	URL string
+	server
 	// Addr is its host and port. It is empty for a server that the environment names.
 	Addr string
 
-	bus int      // the port on which a cluster's servers talk
-	run instance // nil: not ours
+	bus int // the port on which a cluster's servers talk
 }
 
-var redisService = service{name: "Redis", url: RedisURL, debian: "redis-server", local: localRedis}
-
-var sharedRedis = sync.OnceValues(func() (*RedisServer, error) {
-	if u := os.Getenv(RedisURL); u != "" {
-		return &RedisServer{URL: u}, nil
+func redisServer(s server) *RedisServer {
+	if s.run == nil {
+		return &RedisServer{server: s}
 	}
-	s, err := startRedis()
-	if err == nil {
-		atExit(s.run.stop)
-	}
-	return s, err
-})
+	return &RedisServer{server: s, Addr: s.run.address()}
+}
 
 // Redis returns the server that the tests of this process share. Each uses a prefix of its own (see Prefix).
 func Redis(tb testing.TB) *RedisServer {
 	tb.Helper()
-	s, err := sharedRedis()
-	if err != nil {
-		redisService.unavailable(tb, err)
-	}
-	return s
+	return redisServer(redisService.shared(tb))
 }
 
 // NewRedis starts a server for one test alone, to be killed, started again or misconfigured, with settings of its own
 // ("--name", "value"). A server named by the environment is never used for that.
 func NewRedis(tb testing.TB, settings ...string) *RedisServer {
 	tb.Helper()
-	s, err := startRedis(settings...)
-	if err != nil {
-		redisService.unavailable(tb, err)
-	}
-	tb.Cleanup(s.run.stop)
-	return s
+	return redisServer(redisService.own(tb, settings...))
 }
 
-func startRedis(settings ...string) (*RedisServer, error) {
-	run, err := redisService.start(settings...)
-	if err != nil {
-		return nil, err
-	}
-	return &RedisServer{URL: "redis://" + run.address() + "/0", Addr: run.address(), run: run}, nil
-}
-
-// localRedis starts this machine's redis-server. It has an append-only file; "--appendfsync always" makes that hold every
+// redisFlags are those of a server at a port. It has an append-only file; "--appendfsync always" makes that hold every
 // acknowledged write, while with the default a write may be put off behind a slow disk, and then a SIGKILL loses it.
+func redisFlags(port int, settings []string) []string {
+	return append([]string{
+		"--bind", "127.0.0.1", "--port", strconv.Itoa(port), "--save", "", "--loglevel", "warning",
+		"--appendonly", "yes", "--appendfsync", "everysec",
+	}, settings...)
+}
+
+func pingRedis(addr string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		client := goredis.NewClient(&goredis.Options{Addr: addr, MaxRetries: -1, DialerRetries: 1})
+		defer client.Close()
+		err := client.Ping(ctx).Err()
+		if err != nil && (goredis.HasErrorPrefix(err, "NOAUTH") || goredis.HasErrorPrefix(err, "NOPERM")) {
+			return nil // it is up
+		}
+		return err
+	}
+}
+
 func localRedis(settings []string) (instance, error) {
 	path, err := exec.LookPath("redis-server")
 	if err != nil {
@@ -89,41 +90,13 @@ func localRedis(settings []string) (instance, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.argv = append([]string{
-		path, "--bind", "127.0.0.1", "--port", strconv.Itoa(port), "--dir", p.dir, "--save", "", "--loglevel", "warning",
-		"--appendonly", "yes", "--appendfsync", "everysec",
-	}, settings...)
-	p.fast, p.instant = syscall.SIGKILL, syscall.SIGKILL // nobody asks for its data again
-	p.ping = func(ctx context.Context) error {
-		client := goredis.NewClient(&goredis.Options{Addr: p.addr, MaxRetries: -1, DialerRetries: 1})
-		defer client.Close()
-		err := client.Ping(ctx).Err()
-		if err != nil && (goredis.HasErrorPrefix(err, "NOAUTH") || goredis.HasErrorPrefix(err, "NOPERM")) {
-			return nil // it is up
-		}
-		return err
-	}
+	p.argv = append([]string{path, "--dir", p.dir}, redisFlags(port, settings)...)
+	p.ping, p.fast, p.instant = pingRedis(p.addr), syscall.SIGKILL, syscall.SIGKILL // nobody asks for its data again
 	if err := p.start(); err != nil {
 		_ = os.RemoveAll(p.dir)
 		return nil, err
 	}
 	return p, nil
-}
-
-// Crash kills the server by SIGKILL and starts it again on the same port and what it has on disk.
-func (s *RedisServer) Crash(tb testing.TB) {
-	tb.Helper()
-	if err := s.run.crash(); err != nil {
-		tb.Fatal(err)
-	}
-}
-
-// Kill kills the server by SIGKILL.
-func (s *RedisServer) Kill(tb testing.TB) {
-	tb.Helper()
-	if err := s.run.signal(syscall.SIGKILL); err != nil {
-		tb.Fatal(err)
-	}
 }
 
 // Client returns a client of the server, closed at the end of the test.
@@ -204,10 +177,11 @@ func startRedisCluster() (c *RedisCluster, err error) {
 		if err != nil {
 			return c, err
 		}
-		s, err := startRedis("--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(bus), "--cluster-node-timeout", "5000")
+		started, err := redisService.started("--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(bus), "--cluster-node-timeout", "5000")
 		if err != nil {
 			return c, err
 		}
+		s := redisServer(started)
 		s.bus = bus
 		c.Masters = append(c.Masters, s)
 		clients[i] = goredis.NewClient(&goredis.Options{Addr: s.Addr})

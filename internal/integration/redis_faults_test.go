@@ -212,35 +212,83 @@ func conc(n int, f func(i int)) {
 	}
 }
 
-// TestRedisDeadline: the store is back when the context ends, though the client does not care for contexts, and the
-// connections that hang stand in nobody's way.
+// TestRedisDeadline: the store is back when the context ends, by its deadline or by cancel, whether the client cares for
+// contexts or not, and the connections that hang stand in nobody's way. The client itself would wait ten minutes.
 func TestRedisDeadline(t *testing.T) {
 	t.Parallel()
-	server := NewRedis(t)
-	link := newRedisLink(t, server.Addr)
-	s := openRedis(t, server.Client(t, through(link), func(o *goredis.Options) {
-		o.ContextTimeoutEnabled, o.ReadTimeout, o.PoolSize = false, 10*time.Minute, 100
-	}), Prefix(), redis.WithCoalescing(2, 4))
-	restore := link.stall()
-	conc(20, func(i int) {
-		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-		defer cancel()
-		if i%2 == 0 {
-			time.AfterFunc(20*time.Millisecond, cancel)
-		}
-		_, err := s.PutIfAbsent(ctx, fmt.Sprint(i), held("a"), longTime)
-		if !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("claim over a stalled link: %v", err)
-		}
-	})
-	// Those that were left behind still hang, and yet the next is sent, not queued behind them.
-	brief, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	if _, err := s.PutIfAbsent(brief, "k", held("a"), longTime); err == nil || errors.Is(err, idempotency.ErrNotApplied) {
-		t.Errorf("claim beside those that hang: %v, want an unknown outcome", err)
+	for _, follows := range []bool{false, true} {
+		t.Run(fmt.Sprintf("contexts=%v", follows), func(t *testing.T) {
+			t.Parallel()
+			server := NewRedis(t)
+			link := newRedisLink(t, server.Addr)
+			s := openRedis(t, server.Client(t, through(link), func(o *goredis.Options) {
+				o.ContextTimeoutEnabled, o.ReadTimeout, o.PoolSize = follows, 10*time.Minute, 100
+			}), Prefix(), redis.WithCoalescing(2, 4))
+			restore := link.stall()
+			conc(20, func(i int) {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
+				if i%2 == 0 {
+					ctx, cancel = context.WithTimeout(t.Context(), 50*time.Millisecond)
+				} else {
+					time.AfterFunc(50*time.Millisecond, cancel)
+				}
+				defer cancel()
+				var err error
+				if i%3 == 0 {
+					_, err = s.Find(ctx, fmt.Sprint(i))
+				} else {
+					_, err = s.PutIfAbsent(ctx, fmt.Sprint(i), held("a"), longTime)
+				}
+				if want := ctx.Err(); want == nil || !errors.Is(err, want) {
+					t.Errorf("over a stalled link: %v, want %v", err, want)
+				}
+			})
+			// Those that were left behind still hang, and yet the next is sent, not queued behind them.
+			brief, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+			defer cancel()
+			if _, err := s.PutIfAbsent(brief, "k", held("a"), longTime); err == nil || errors.Is(err, idempotency.ErrNotApplied) {
+				t.Errorf("claim beside those that hang: %v, want an unknown outcome", err)
+			}
+			restore()
+			if res, err := s.PutIfAbsent(t.Context(), "k", held("a"), longTime); err != nil || !res.Inserted {
+				t.Errorf("on a mended link: %+v, %v", res, err)
+			}
+		})
 	}
-	restore()
-	if res, err := s.PutIfAbsent(t.Context(), "k", held("a"), longTime); err != nil || !res.Inserted {
-		t.Errorf("on a mended link: %+v, %v", res, err)
+}
+
+// BenchmarkRedisDeadline says how late a claim over a stalled link is back, at worst, by a deadline and by a cancel: goal 50 ms.
+func BenchmarkRedisDeadline(b *testing.B) {
+	server := NewRedis(b)
+	link := newRedisLink(b, server.Addr)
+	s := openRedis(b, server.Client(b, through(link)), Prefix())
+	defer link.stall()()
+	for name, end := range map[string]func(context.Context) (context.Context, context.CancelFunc, time.Time){
+		"deadline": func(ctx context.Context) (context.Context, context.CancelFunc, time.Time) {
+			at := time.Now().Add(20 * time.Millisecond)
+			ctx, cancel := context.WithDeadline(ctx, at)
+			return ctx, cancel, at
+		},
+		"cancel": func(ctx context.Context) (context.Context, context.CancelFunc, time.Time) {
+			ctx, cancel := context.WithCancel(ctx)
+			time.AfterFunc(20*time.Millisecond, cancel)
+			return ctx, cancel, time.Now().Add(20 * time.Millisecond)
+		},
+	} {
+		b.Run(name, func(b *testing.B) {
+			var worst time.Duration
+			for b.Loop() {
+				ctx, cancel, at := end(b.Context())
+				_, err := s.PutIfAbsent(ctx, "k", held("a"), longTime)
+				worst = max(worst, time.Since(at))
+				cancel()
+				if err == nil {
+					b.Fatal("a claim over a stalled link")
+				}
+			}
+			b.ReportMetric(0, "ns/op")
+			b.ReportMetric(float64(worst.Microseconds())/1000, "ms-late")
+		})
 	}
 }

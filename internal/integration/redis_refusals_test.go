@@ -198,7 +198,7 @@ func TestRedisStartUp(t *testing.T) {
 	t.Run("commands forbidden", func(t *testing.T) {
 		t.Parallel()
 		server := NewRedis(t)
-		for _, command := range []string{"set", "zadd", "zrem", "unlink", "zrangebyscore", "time", "get"} {
+		for _, command := range []string{"set", "zadd", "zrem", "zcount", "unlink", "zrangebyscore", "time", "get", "getrange"} {
 			user := func(o *goredis.Options) { o.Username, o.Password = command, "x" }
 			if err := server.Client(t).Do(ctx, "acl", "setuser", command, "on", "nopass", "~*", "&*", "+@all", "-"+command).Err(); err != nil {
 				t.Fatal(err)
@@ -213,6 +213,40 @@ func TestRedisStartUp(t *testing.T) {
 		s := openRedis(t, mute, Prefix(), redis.WithoutPush())
 		if _, err := s.Watch(t.Context(), "k"); !errors.Is(err, redis.ErrNoPush) {
 			t.Errorf("Watch: %v, want ErrNoPush", err)
+		}
+	})
+	t.Run("commands documented", func(t *testing.T) {
+		t.Parallel()
+		server, prefix := NewRedis(t), "documented"
+		args := []any{"acl", "setuser", "poor", "on", "nopass", "resetkeys", "resetchannels", "~{" + prefix + ":*", "&{" + prefix + ":*", "-@all"}
+		for _, command := range strings.Fields("eval evalsha info time get getrange set exists unlink zadd zrem zcount zrangebyscore publish subscribe unsubscribe") {
+			args = append(args, "+"+command)
+		}
+		if err := server.Client(t).Do(ctx, args...).Err(); err != nil {
+			t.Fatal(err)
+		}
+		s := openRedis(t, server.Client(t, func(o *goredis.Options) { o.Username, o.Password, o.DisableIdentity = "poor", "x", true }), prefix)
+		hints, err := s.Watch(t.Context(), "k")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range hints { // of the subscription
+			break
+		}
+		if _, err := s.PutIfAbsent(ctx, "k", held("a"), longTime); err != nil {
+			t.Error(err)
+		}
+		hintOf(t, hints, "a claim")
+		for i := range 100 { // of which some trim
+			if _, err := s.PutIfAbsent(ctx, fmt.Sprint(i), held("a"), time.Millisecond); err != nil {
+				t.Error(err)
+			}
+		}
+		if ok, err := s.MarkDone(ctx, "k", "a", redisResult, 0); err != nil || !ok {
+			t.Errorf("%v, %v", ok, err)
+		}
+		if _, err := s.SweepExpired(ctx, time.Time{}); err != nil {
+			t.Error(err)
 		}
 	})
 	t.Run("layout", func(t *testing.T) {

@@ -20,11 +20,76 @@ const (
 
 // service is a kind of server, with the ways to have one: a further kind is a further value of it.
 type service struct {
-	name      string // in words
-	url       string // the variable of the environment that names a running one; "": none
-	debian    string // the package that has the binaries
+	name      string                   // in words
+	url       string                   // the variable of the environment that names a running one; "": none
+	debian    string                   // the package that has the binaries
+	at        func(addr string) string // the URL of one that was started
+	settings  []string                 // of the one that tests share
 	local     func(settings []string) (instance, error)
 	container func(settings []string) (instance, error) // nil: there is no image of it
+
+	once   sync.Once
+	common server
+	failed error
+}
+
+// server is a running one of any kind.
+type server struct {
+	// URL of it.
+	URL string
+	run instance // nil: not ours
+}
+
+// shared returns the server that the tests of this process share: the environment's, or one that is started for the first.
+func (s *service) shared(tb testing.TB) server {
+	tb.Helper()
+	s.once.Do(func() {
+		if s.common.URL = os.Getenv(s.url); s.common.URL != "" {
+			return
+		}
+		if s.common, s.failed = s.started(s.settings...); s.failed == nil {
+			atExit(s.common.run.stop)
+		}
+	})
+	if s.failed != nil {
+		s.unavailable(tb, s.failed)
+	}
+	return s.common
+}
+
+// own returns a server that is started for one test alone, never the environment's.
+func (s *service) own(tb testing.TB, settings ...string) server {
+	tb.Helper()
+	own, err := s.started(settings...)
+	if err != nil {
+		s.unavailable(tb, err)
+	}
+	tb.Cleanup(own.run.stop)
+	return own
+}
+
+func (s *service) started(settings ...string) (server, error) {
+	run, err := s.start(settings...)
+	if err != nil {
+		return server{}, err
+	}
+	return server{URL: s.at(run.address()), run: run}, nil
+}
+
+// Crash kills the server as a power cut would, and starts it again at the same address, on what it has on disk.
+func (s *server) Crash(tb testing.TB) {
+	tb.Helper()
+	if err := s.run.crash(); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// Kill ends the server as a power cut would, for good.
+func (s *server) Kill(tb testing.TB) {
+	tb.Helper()
+	if err := s.run.kill(); err != nil {
+		tb.Fatal(err)
+	}
 }
 
 // instance is a server that this process started.
@@ -35,6 +100,8 @@ type instance interface {
 	signal(syscall.Signal) error
 	// crash ends the server as a power cut would, and returns when it serves again.
 	crash() error
+	// kill does so for good.
+	kill() error
 	stop()
 }
 

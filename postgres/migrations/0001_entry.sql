@@ -1,14 +1,13 @@
 -- One row per key. The names are those of the default table; the store puts the configured ones in their place.
 --
--- Times are the database server's. due_at is the lower bound by which the sweeper finds what may have expired: it is
--- expires_at as of the claim or the completion, and a heartbeat, which moves expires_at, leaves it alone. So a
--- heartbeat changes no indexed column and stays a heap-only tuple; the sweeper moves due_at along when it meets a row
--- that lives on. For the same reason the index of the in-flight rows is on created_at, which a heartbeat does not move.
+-- Times are the database server's. A heartbeat moves touched_at and expires_at and nothing else, and no index knows these
+-- two, so it stays a heap-only tuple. That is why the index of what is in flight is on created_at, and why the sweeper
+-- finds expired results by due_at, which is their expires_at, set once.
 CREATE TABLE idempotency_entry (
     created_at  timestamptz NOT NULL,
     touched_at  timestamptz NOT NULL,
     expires_at  timestamptz NOT NULL,
-    due_at      timestamptz NOT NULL,
+    due_at      timestamptz, -- of a result: expires_at; NULL in flight
     ttl         interval    NOT NULL,
     lease       interval    NOT NULL,
     attempt     integer     NOT NULL,
@@ -28,9 +27,12 @@ CREATE TABLE idempotency_entry (
     autovacuum_vacuum_scale_factor = 0.05
 );
 
--- What may have expired, oldest first: the sweeper.
-CREATE INDEX idempotency_entry_due ON idempotency_entry (due_at);
+-- Every row is in one of two indexes beside the primary key: a claim goes into the second, its completion into the first.
 
--- What is in flight: the search for silent holders. The predicate is an equality on purpose: a guard of the form
--- "status < 2" does not imply it, so a statement on one key is never tempted away from the primary key.
+-- Recorded results, the first to expire first: the sweeper.
+CREATE INDEX idempotency_entry_due ON idempotency_entry (due_at) WHERE status = 2;
+
+-- What is in flight, the oldest claim first: the search for silent holders, and the sweeper again. The predicates are
+-- equalities on purpose: a guard of the form "status < 2" does not imply them, so a statement on one key is never
+-- tempted away from the primary key.
 CREATE INDEX idempotency_entry_in_flight ON idempotency_entry (created_at) WHERE status = 1;

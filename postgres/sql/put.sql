@@ -10,7 +10,7 @@ WITH live AS MATERIALIZED (
         created_at, touched_at, expires_at, due_at, ttl, lease, attempt, status,
         key, holder_id, fingerprint, session_id, result_blob, result_raw
     )
-    SELECT now, now, now + $3::interval, now + $3::interval, $3::interval, $4::interval, 1, $5::smallint,
+    SELECT now, now, now + $3::interval, CASE WHEN $5 = 2 THEN now + $3 END, $3, $4::interval, 1, $5::smallint,
         $2::text, $6::text, $7::text, $8::text, $9::jsonb, $10::bytea
     FROM live
     WHERE live.key IS NULL
@@ -18,7 +18,8 @@ WITH live AS MATERIALIZED (
         created_at = greatest(excluded.created_at, e.created_at + interval '1 microsecond'),
         touched_at = greatest(excluded.created_at, e.created_at + interval '1 microsecond'),
         expires_at = greatest(excluded.created_at, e.created_at + interval '1 microsecond') + excluded.ttl,
-        due_at = greatest(excluded.created_at, e.created_at + interval '1 microsecond') + excluded.ttl,
+        due_at = CASE WHEN excluded.status = 2
+            THEN greatest(excluded.created_at, e.created_at + interval '1 microsecond') + excluded.ttl END,
         ttl = excluded.ttl, lease = excluded.lease, attempt = 1, status = excluded.status,
         holder_id = excluded.holder_id, fingerprint = excluded.fingerprint, session_id = excluded.session_id,
         result_blob = excluded.result_blob, result_raw = excluded.result_raw

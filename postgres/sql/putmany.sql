@@ -6,16 +6,16 @@ WITH live AS MATERIALIZED (
     SELECT clock.now, c.key AS claim_key, c.holder AS claim_holder, c.print AS claim_print, c.session AS claim_session,
         c.ttl AS claim_ttl, c.lease AS claim_lease, idempotency_columns
     FROM (SELECT coalesce($1::timestamptz, clock_timestamp()) AS now OFFSET 0) AS clock
-    CROSS JOIN unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::interval[], $7::interval[])
-        AS c (key, holder, print, session, ttl, lease)
+    CROSS JOIN unnest($2::text[], $3::interval[], $4::interval[], $5::text[], $6::text[], $7::text[])
+        AS c (key, ttl, lease, holder, print, session)
     LEFT JOIN LATERAL (
         SELECT e.* FROM idempotency_entry AS e WHERE e.key = c.key AND e.expires_at > clock.now OFFSET 0
     ) AS e ON true
 ), put AS (
     INSERT INTO idempotency_entry AS e (
-        created_at, touched_at, expires_at, due_at, ttl, lease, attempt, status, key, holder_id, fingerprint, session_id
+        created_at, touched_at, expires_at, ttl, lease, attempt, status, key, holder_id, fingerprint, session_id
     )
-    SELECT now, now, now + claim_ttl, now + claim_ttl, claim_ttl, claim_lease, 1, 1,
+    SELECT now, now, now + claim_ttl, claim_ttl, claim_lease, 1, 1,
         claim_key, claim_holder, claim_print, claim_session
     FROM live
     WHERE live.key IS NULL
@@ -24,8 +24,7 @@ WITH live AS MATERIALIZED (
         created_at = greatest(excluded.created_at, e.created_at + interval '1 microsecond'),
         touched_at = greatest(excluded.created_at, e.created_at + interval '1 microsecond'),
         expires_at = greatest(excluded.created_at, e.created_at + interval '1 microsecond') + excluded.ttl,
-        due_at = greatest(excluded.created_at, e.created_at + interval '1 microsecond') + excluded.ttl,
-        ttl = excluded.ttl, lease = excluded.lease, attempt = 1, status = excluded.status,
+        due_at = NULL, ttl = excluded.ttl, lease = excluded.lease, attempt = 1, status = excluded.status,
         holder_id = excluded.holder_id, fingerprint = excluded.fingerprint, session_id = excluded.session_id,
         result_blob = NULL, result_raw = NULL
     WHERE e.expires_at <= excluded.created_at

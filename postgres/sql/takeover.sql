@@ -3,7 +3,6 @@ UPDATE idempotency_entry AS e SET
     created_at = greatest(clock.now, e.created_at + interval '1 microsecond'),
     touched_at = greatest(clock.now, e.created_at + interval '1 microsecond'),
     expires_at = greatest(clock.now, e.created_at + interval '1 microsecond') + $5::interval,
-    due_at = greatest(clock.now, e.created_at + interval '1 microsecond') + $5::interval,
     ttl = $5::interval, lease = $6::interval, attempt = e.attempt + 1,
     holder_id = $7::text, fingerprint = $8::text, session_id = $9::text
 FROM (SELECT coalesce($1::timestamptz, clock_timestamp()) AS now OFFSET 0) AS clock

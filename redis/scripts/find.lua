@@ -1,12 +1,22 @@
 -- Find (clause 3.3).
--- KEYS: the entry. ARGV: clock.
--- Answers the live record, or nothing as the empty string: a nil is dear to the client.
-local old = redis.call('GET', KEYS[1])
-if not old then
-  return ''
+-- KEYS: entries. ARGV: clock.
+-- Answers now, and for each entry KEPT, NO, FAILED or AGAIN.
+local answers, size = {pack('>I8', now)}, 0
+for i, entry in ipairs(KEYS) do
+  local answer = AGAIN
+  if size < BYTES then
+    local old = pcall_('GET', entry)
+    answer = NO
+    if type(old) == 'string' then
+      local _, _, _, touched, ttl = parse(HEAD, old)
+      if now < touched + ttl then
+        answer = KEPT .. pack('>I4c0', #old, old)
+        size = size + #old
+      end
+    elseif old then
+      answer = FAILED .. pack('>I4c0', #old.err, old.err)
+    end
+  end
+  answers[i + 1] = answer
 end
-local _, _, _, _, expires = struct.unpack(HEAD, old)
-if clock(ARGV[1]) >= expires then
-  return ''
-end
-return old
+return table.concat(answers)

@@ -1,21 +1,32 @@
 -- Touch (clause 3.4).
--- KEYS: the entry, its index.
--- ARGV: clock, holder, what the key lives longer than its entry (ms).
--- Answers 1 or 0.
-local entry, index = KEYS[1], KEYS[2]
-local now = clock(ARGV[1])
-local old = redis.call('GET', entry)
-if not old then
-  return '0'
+-- KEYS: flights, entries.
+-- ARGV: clock, what a key lives longer than its entry (ms); then of each entry its holder.
+-- Answers now, and for each entry YES, NO or FAILED.
+local grace = tonumber(ARGV[2])
+local from = #KEYS[1] + 1
+local answers = {pack('>I8', now)}
+local index, n = {KEYS[1]}, 1
+for i = 2, #KEYS do
+  local entry, answer = KEYS[i], NO
+  local old = pcall_('GET', entry)
+  if type(old) == 'string' then
+    local status, _, _, touched, ttl, holder = parse(HEAD, old)
+    if now < touched + ttl and status == IN_FLIGHT and holder == ARGV[i + 1] then
+      touched = math.max(touched, now)
+      local set = pcall_('SET', entry, sub(old, 1, 13) .. pack('>I8', touched) .. sub(old, 22), 'PX', math.ceil(ttl / 1000) + grace)
+      if set.err then
+        answer = FAILED .. pack('>I4c0', #set.err, set.err)
+      else
+        index[n + 1], index[n + 2] = touched, sub(entry, from)
+        n, answer = n + 2, YES
+      end
+    end
+  elseif old then
+    answer = FAILED .. pack('>I4c0', #old.err, old.err)
+  end
+  answers[#answers + 1] = answer
 end
-local status, attempt, created, touched, expires, ttl, holder, rest = struct.unpack(HEAD, old)
-if now >= expires or status ~= IN_FLIGHT or holder ~= ARGV[2] then
-  return '0'
+if n > 1 then
+  call('ZADD', unpack(index))
 end
-touched = math.max(touched, now)
-expires = touched + ttl
-local head = struct.pack(HEAD, IN_FLIGHT, attempt, created, touched, expires, ttl, #holder, holder)
-redis.call('SET', entry, head .. string.sub(old, rest), 'PX', digits(math.ceil(ttl / 1000) + ARGV[3]))
-local key = string.sub(entry, #index + 1)
-redis.call('ZADD', index, digits(expires), 'x' .. key, digits(touched - FLIGHT), 'f' .. key)
-return '1'
+return table.concat(answers)
