@@ -42,7 +42,7 @@ func (m *Manager) Begin(ctx context.Context, key string, opts ...CallOption) (cl
 	}
 	if a.claim == nil {
 		m.observe(ctx, Event{
-			Kind: EventReplayed, Attempt: a.recorded.Attempt, Fence: a.recorded.Fence(), Origin: origin(a.recorded.HolderID),
+			Kind: EventReplayed, Attempt: a.recorded.Attempt, Fence: a.recorded.Fence(), Origin: m.origin(a.recorded.HolderID),
 		})
 		return nil, a.recorded, nil
 	}
@@ -189,7 +189,7 @@ func (b *bid) hold(r PutResult, sent time.Time, previous *Entry) answer {
 	}()
 	e := Event{Kind: EventClaimed, Attempt: r.Entry.Attempt, Fence: r.Entry.Fence()}
 	if previous != nil {
-		e.Kind, e.Origin = EventTookOver, origin(previous.HolderID)
+		e.Kind, e.Origin = EventTookOver, b.m.origin(previous.HolderID)
 	}
 	b.m.observe(b.caller, e)
 	if previous != nil {
@@ -204,7 +204,7 @@ func (b *bid) refusal(r *PutResult) *InFlightError {
 	age, silent := r.Now.Sub(r.Entry.CreatedAt), r.Now.Sub(r.Entry.TouchedAt)
 	longest := max(b.silence(&r.Entry)-silent, b.m.cfg.poll.Base)
 	return &InFlightError{
-		RetryAfter: min(max(age, b.m.cfg.poll.Base), longest), Attempt: r.Entry.Attempt, origin: origin(r.Entry.HolderID),
+		RetryAfter: min(max(age, b.m.cfg.poll.Base), longest), Attempt: r.Entry.Attempt, origin: b.m.origin(r.Entry.HolderID),
 	}
 }
 

@@ -51,8 +51,12 @@ func isOrigin(s string) bool {
 	return s != "" && len(s) <= MaxOriginBytes
 }
 
-// origin returns what a holder ID keeps of its claim's origin. An ID of another make has none.
-func origin(holder string) string {
+// origin returns what a holder ID keeps of its claim's origin. An ID of another make has none, and nobody asks where there
+// is no tracer.
+func (m *Manager) origin(holder string) string {
+	if m.tracer == nil {
+		return ""
+	}
 	holder = strings.TrimSuffix(holder, keepMark)
 	i := strings.LastIndexByte(holder, originMark)
 	if i < 2*randomBytes || !isOrigin(holder[i+1:]) {

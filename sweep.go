@@ -113,7 +113,7 @@ func (m *Manager) holderLost(ctx context.Context, e Entry) {
 	if !m.told.first(e.HolderID) {
 		return
 	}
-	m.observe(ctx, Event{Kind: EventHolderLost, Attempt: e.Attempt, Fence: e.Fence(), Origin: origin(e.HolderID)})
+	m.observe(ctx, Event{Kind: EventHolderLost, Attempt: e.Attempt, Fence: e.Fence(), Origin: m.origin(e.HolderID)})
 	if m.cfg.onHolderLost != nil {
 		m.cfg.onHolderLost(ctx, e)
 	}

@@ -11,8 +11,8 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
-// FuzzDecode gives the decoder any document: it must not panic, and what it takes must be sendable and come back from
-// a new document.
+// FuzzDecode gives the decoder any document: it must not panic, it must read what encoding/json does, and what it takes must be
+// sendable and come back from a new document.
 func FuzzDecode(f *testing.F) {
 	md := func() metadata.MD { return metadata.Pairs("x-a", "1", "x-b-bin", "\x00\xff") }
 	f.Add([]byte(messageDoc(wrapperspb.String("a"), 1<<20, md(), md())))
@@ -20,7 +20,11 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte(omittedDoc(tooLarge)))
 	f.Add([]byte(`{"idemgrpc":"1","type":"type.googleapis.com/google.protobuf.StringValue"}`))
 	f.Add([]byte(`{"idemgrpc":"1","status":"CAI=","header":{"grpc-status":["0"]}}`))
+	for _, c := range plainDocs {
+		f.Add([]byte(c.doc))
+	}
 	f.Fuzz(func(t *testing.T, doc []byte) {
+		samePlain(t, doc)
 		s, err := decode(doc, protoregistry.GlobalTypes)
 		if err != nil {
 			if s.message != nil || s.failure != nil || s.omitted != "" {

@@ -50,8 +50,7 @@ func TestHandlerOutlivesItsClient(t *testing.T) {
 			t.Parallel()
 			started, block, client := make(chan struct{}), make(chan struct{}), make(chan struct{})
 			store := memory.New()
-			var f *fixture
-			f = serve(t, config{
+			f := serve(t, config{
 				store:  store,
 				server: []idemgrpc.Option{idemgrpc.WithHeaders("x-id")},
 				outside: []grpc.UnaryServerInterceptor{func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, h grpc.UnaryHandler) (any, error) {

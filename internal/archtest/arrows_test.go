@@ -45,6 +45,11 @@ func TestArrowsCanFail(t *testing.T) {
 		{name: "tests import the suite", dir: "memory", testImports: []string{module, in("conformance"), in("memory")}},
 		{name: "a package below a room", dir: "bolt/internal/record", imports: []string{in("bolt"), bbolt + "/errors"}},
 		{name: "a room and its own packages", dir: "examples/payments", imports: []string{in("examples/payments/ledger")}},
+		{
+			name: "an adapter measures by the API, and its tests read by the SDK", dir: "idemotel",
+			imports:     []string{module, otel, otel + "/attribute", otel + "/trace/noop"},
+			testImports: []string{in("memory"), otel, otel + "/codes", otel + "/sdk/metric/metricdata", otel + "/sdk/trace"},
+		},
 
 		{name: "the root imports a backend", dir: ".", imports: []string{in("memory")}, faults: 1},
 		{name: "the root imports what the backends share", dir: ".", imports: []string{in("backend")}, faults: 1},
@@ -60,6 +65,9 @@ func TestArrowsCanFail(t *testing.T) {
 		{name: "an example imports another", dir: "examples/payments", imports: []string{in("examples/filestore")}, faults: 1},
 		{name: "a server is started outside integration", dir: "internal/model", testImports: []string{"github.com/testcontainers/testcontainers-go"}, faults: 1},
 		{name: "a path that only begins alike", dir: "bolt", imports: []string{bbolt + "x"}, faults: 1},
+		{name: "an adapter chooses the SDK", dir: "idemotel", imports: []string{otel + "/sdk/metric"}, faults: 1},
+		{name: "an adapter chooses an exporter", dir: "idemotel", imports: []string{otel + "/exporters/prometheus"}, faults: 1},
+		{name: "a test of an adapter exports", dir: "idemotel", testImports: []string{otel + "/exporters/prometheus"}, faults: 1},
 		{name: "cgo", dir: "memory", imports: []string{"C"}, faults: 1},
 		{name: "a room that is not in the table", dir: "cellar", faults: 1},
 		{name: "an import of a room that is not there", dir: "bolt", imports: []string{in("cellar")}, faults: 1},

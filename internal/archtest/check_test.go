@@ -46,7 +46,7 @@ func allowed(table []room, r room, module, path string, lists ...[]string) bool 
 	if isStandard(path) {
 		return true
 	}
-	return names(func(name string) bool { return within(path, name) })
+	return names(func(name string) bool { return matches(path, name) })
 }
 
 // roomOf returns the row with the longest directory that holds dir. The root package is a room, not a parent.
@@ -72,6 +72,17 @@ func relative(module, path string) (dir string, ok bool) {
 func isStandard(path string) bool {
 	first, _, _ := strings.Cut(path, "/")
 	return path != "C" && !strings.Contains(first, ".")
+}
+
+// only is the name of a package without those below it, as "x/." is a directory without those in it.
+func only(path string) string { return path + "/." }
+
+// matches reports whether a third-party name of the table stands for path.
+func matches(path, name string) bool {
+	if alone, ok := strings.CutSuffix(name, "/."); ok {
+		return path == alone
+	}
+	return within(path, name)
 }
 
 func within(path, parent string) bool { return path == parent || strings.HasPrefix(path, parent+"/") }
