@@ -9,7 +9,10 @@ import (
 // are: at a fraction of what encoding/json takes. Of every other it says so, and which of them is a record encoding/json decides.
 func parsePlain(doc []byte) (r record, ok bool) {
 	p := plain{doc}
-	for more := p.skip('{'); more; more = p.skip(',') {
+	if !p.skip('{') {
+		return record{}, false
+	}
+	for more := true; more; more = p.skip(',') {
 		name := p.text()
 		if !p.skip(':') || !r.set(name, p.text()) {
 			return record{}, false

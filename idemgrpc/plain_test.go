@@ -40,6 +40,7 @@ var plainDocs = []struct {
 	{"a value that does not begin", `{"idemgrpc":1"}`, false},
 	{"more behind", `{"idemgrpc":"1"}}`, false},
 	{"an array", `["idemgrpc","1"]`, false},
+	{"only the end", `}`, false},
 	{"empty", ``, false},
 }
 
