@@ -109,7 +109,7 @@ func TestCacheCopies(t *testing.T) {
 		if err != nil || string(e.Result) != `"value"` {
 			t.Fatalf("Begin = %s, %v", e.Result, err)
 		}
-		copy(e.Result, "XXXXXXX")
+		copy(e.Result, "altered")
 	}
 }
 

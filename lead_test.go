@@ -233,7 +233,7 @@ func TestWaitersOwnTheirValues(t *testing.T) {
 			if string(e.Result) != `"value"` {
 				t.Fatalf("result %s", e.Result)
 			}
-			copy(e.Result, "XXXXXXX")
+			copy(e.Result, "altered")
 		}
 		wantReplay(t, m, key, "value")
 	})

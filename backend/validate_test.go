@@ -169,7 +169,7 @@ func TestWhatIsToBeStored(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	copy(doc, "XXXXXXXX")
+	copy(doc, "altered!")
 	if string(got.Result) != `"result"` || got.Lease != time.Second+time.Microsecond || got.Attempt != 0 || got.Key != "k" ||
 		!got.CreatedAt.IsZero() || !got.TouchedAt.IsZero() || !got.ExpiresAt.IsZero() || got.SessionID != "s" || got.Fingerprint != "f" {
 		t.Fatalf("stored %+v", got)

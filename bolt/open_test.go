@@ -81,7 +81,7 @@ func TestOpenRefusesWhatIsNoFileOfItsOwn(t *testing.T) {
 		}, bolt.ErrDamaged},
 		"read-only": {func(t *testing.T, path string) {
 			if os.Geteuid() == 0 {
-				t.Skip("root writes to read-only files")
+				t.Skip("the mode of a file does not keep root from writing to it")
 			}
 			write("")(t, path)
 			if err := os.Chmod(path, 0o400); err != nil {

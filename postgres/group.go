@@ -13,8 +13,9 @@ import (
 const maxBatchBytes = 4 << 20
 
 // newGroup returns the group commit of a store. A batch of it is a pipeline of the callers' statements in one implicit
-// transaction, hence one commit. They are in the order of their keys, so that batches cannot deadlock with each other,
-// and when the server refuses one of them, all are rolled back and each is run alone. So a bad one fails alone.
+// transaction, hence one commit. Those of one kind are in the order of their keys, and no two batches of this process share
+// keys, so that its batches cannot deadlock with each other. When the server refuses one of them, all are rolled back and
+// each is run alone. So a bad one fails alone.
 func newGroup(pool Pool, sql *statements, maxTrips, maxBatch int) *backend.Coalescer[*request] {
 	return backend.NewCoalescer(backend.Trips[*request]{
 		Most: maxTrips, Items: maxBatch, Bytes: maxBatchBytes,
